@@ -1,0 +1,96 @@
+"""JSON resources: access tokens, the signed-in member, API keys."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from apiflask import APIBlueprint
+from flask import g
+from flask.typing import ResponseReturnValue
+from flask_login import current_user
+
+from microsite.core.access import public, requires, signed_in, without_csrf
+from microsite.core.db import atomic, db
+from microsite.core.exceptions import BadRequest
+from microsite.core.sessions import SessionRow, client_address
+from microsite.core.throttle import address_key
+
+from . import credentials, services
+from .models import ApiKey
+from .schemas import KeyInput, KeyOutput, KeysOutput, MeOutput, NewKeyOutput, TokenInput, TokenOutput
+
+api = APIBlueprint("auth", __name__, tag="Who")
+
+
+def key_json(key: ApiKey) -> dict[str, Any]:
+    return {
+        "id": key.public_id, "name": key.name, "hint": key.hint, "scopes": key.scope_list,
+        "created_at": key.created_at, "expires_at": key.expires_at, "used_at": key.used_at,
+    }  # fmt: skip
+
+
+@api.post("/token")
+@public
+@without_csrf("it needs the password, and opens no browser session")
+@api.input(TokenInput)
+@api.output(TokenOutput)
+def create_token(json_data: dict[str, Any]) -> Any:
+    """Exchange name and password for an access token of 15 minutes."""
+    user = services.verify(json_data["username"], json_data["password"], address_key(client_address()))
+    with atomic():
+        token, life = credentials.issue_token(user)
+    return {"access_token": token, "token_type": "Bearer", "expires_in": life}
+
+
+@api.delete("/token")
+@signed_in
+@api.output({}, status_code=204)
+def delete_token() -> ResponseReturnValue:
+    """End the access token that this is called with."""
+    if g.get("credential") != "token":
+        raise BadRequest("This ends the access token that it is called with; it was called without one.")
+    with atomic():
+        row = db.session.get(SessionRow, g.token_row_id)
+        if row is not None:
+            db.session.delete(row)
+    return ""
+
+
+@api.get("/me")
+@signed_in
+@api.output(MeOutput)
+def me() -> Any:
+    """The member whose credential this is."""
+    return {
+        "username": current_user.username, "name": current_user.name, "about": current_user.about,
+        "email": current_user.email, "role": current_user.role, "created_at": current_user.created_at,
+    }  # fmt: skip
+
+
+@api.get("/keys")
+@requires("account:manage")
+@api.output(KeysOutput)
+def list_keys() -> Any:
+    """The member's API keys, newest first, without their secrets."""
+    return {"items": [key_json(key) for key in credentials.keys_of(current_user)], "next_cursor": None}
+
+
+@api.post("/keys")
+@requires("account:manage")
+@api.input(KeyInput)
+@api.output(NewKeyOutput, status_code=201)
+def create_key(json_data: dict[str, Any]) -> Any:
+    """Make an API key; `key` is shown this once."""
+    with atomic():
+        secret, key = credentials.create_key(current_user, json_data["name"], json_data["scopes"], json_data["expires_in"])
+        return key_json(key) | {"key": secret}
+
+
+@api.delete("/keys/<key_id>")
+@requires("account:manage")
+@api.output({}, status_code=204)
+def delete_key(key_id: str) -> ResponseReturnValue:
+    """Delete an API key; it is refused from the next request on."""
+    with atomic():
+        credentials.delete_key(current_user, key_id)
+    return ""

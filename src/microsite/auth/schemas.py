@@ -1,0 +1,54 @@
+"""Shapes of the account API."""
+
+from __future__ import annotations
+
+from apiflask import Schema
+from marshmallow import validate
+from marshmallow.fields import Integer, List, Nested, String
+
+from microsite.core.schemas import Input, line, utc
+
+
+class TokenInput(Input):
+    username = String(required=True, validate=validate.Length(1, 254))
+    password = String(required=True, validate=validate.Length(1, 1024))
+
+
+class TokenOutput(Schema):
+    access_token = String()
+    token_type = String()
+    expires_in = Integer(metadata={"description": "Seconds"})
+
+
+class MeOutput(Schema):
+    username = String()
+    name = String()
+    about = String()
+    email = String()
+    role = String(validate=validate.OneOf(["guest", "member", "manager", "admin"]))
+    created_at = utc()
+
+
+class KeyInput(Input):
+    name = String(required=True, validate=line(1, 80))
+    scopes = List(String(validate=validate.Length(1, 64)), load_default=None, allow_none=True, validate=validate.Length(1, 50))
+    expires_in = Integer(load_default=None, allow_none=True, strict=True, validate=validate.Range(60, 315_360_000), metadata={"description": "Seconds"})
+
+
+class KeyOutput(Schema):
+    id = String()
+    name = String()
+    hint = String(metadata={"description": "The last four characters of the key"})
+    scopes = List(String(), allow_none=True)
+    created_at = utc()
+    expires_at = utc(allow_none=True)
+    used_at = utc(allow_none=True)
+
+
+class NewKeyOutput(KeyOutput):
+    key = String(metadata={"description": "The key itself, shown this once"})
+
+
+class KeysOutput(Schema):
+    items = List(Nested(KeyOutput))
+    next_cursor = String(allow_none=True)

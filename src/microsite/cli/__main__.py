@@ -1,0 +1,5 @@
+"""`python -m microsite.cli`."""
+
+from microsite.cli import main
+
+main()

@@ -1,0 +1,139 @@
+"""The one door for bytes out: every path that can return an object's bytes goes through `send_object`.
+
+Single ranges (RFC 9110 section 14) are a seek and the server's own sendfile, so that the end of a large file costs
+what its beginning costs.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import unicodedata
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import quote
+
+from flask import Response, request
+from werkzeug.http import http_date, is_resource_modified
+from werkzeug.wsgi import FileWrapper
+
+from microsite.core.db import release
+from microsite.core.exceptions import NotFound
+from microsite.core.slots import slots
+from microsite.core.storage import storage
+
+BLOCK = 256 * 2**10
+SMALL = BLOCK
+SANDBOX = "sandbox; default-src 'none'; frame-ancestors 'none'"
+INLINE_TYPES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "text/plain"})
+
+
+class _Sending(io.FileIO):
+    """An open object, positioned at the first byte to send, that ends after the last one and gives its slot back."""
+
+    def __init__(self, path: Path, start: int, length: int, on_close: Callable[[], None]) -> None:
+        super().__init__(path, "rb")
+        self.seek(start)
+        self._left = length
+        self._on_close: Callable[[], None] | None = on_close
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = super().read(self._left if size < 0 else min(size, self._left)) or b""
+        self._left -= len(data)
+        return data
+
+    def close(self) -> None:
+        super().close()
+        on_close, self._on_close = getattr(self, "_on_close", None), None
+        if on_close:
+            on_close()
+
+
+def may_show(media_type: str) -> bool:
+    """Whether a browser may show this type on our origin; everything else is a download."""
+    return media_type in INLINE_TYPES or media_type.startswith(("audio/", "video/"))
+
+
+def disposition(name: str, *, inline: bool) -> str:
+    """Content-Disposition (RFC 6266): the name in ASCII for old readers, and whole in UTF-8."""
+    ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    ascii_name = re.sub(r"[^ !#$&()+,\-.0-9;=@A-Z^_`a-z{}~]", "_", ascii_name).strip() or "file"
+    return f"{'inline' if inline else 'attachment'}; filename=\"{ascii_name}\"; filename*=UTF-8''{quote(name, safe='')}"
+
+
+def _range(size: int, etag: str, modified: datetime) -> tuple[int, int] | None:
+    """First and last byte of the one range that was asked for; None for the whole. Raises ValueError for an impossible one."""
+    asked = request.range
+    if asked is None or asked.units != "bytes" or len(asked.ranges) != 1:
+        return None
+    if "If-Range" in request.headers and is_resource_modified(
+        request.environ, etag=etag, last_modified=modified, ignore_if_range=False
+    ):
+        return None
+    found = asked.range_for_length(size)
+    if found is None:
+        raise ValueError
+    return found[0], found[1] - 1
+
+
+def send_object(
+    key: str, *, name: str, media_type: str, size: int, sha256: str, modified: datetime, inline: bool = False
+) -> Response:
+    """Answer GET or HEAD with an object's bytes: whole, one range (206), unchanged (304) or impossible (416).
+
+    The caller has checked the policy. `inline` shows types from the safe list; all others are downloads.
+    Raises NotFound when the bytes are gone, Unavailable when too many transfers run.
+    """
+    inline = inline and may_show(media_type)
+    shown_type = "text/plain; charset=utf-8" if media_type == "text/plain" else media_type
+    etag = f'"{sha256}"'
+    headers = {
+        "Content-Type": shown_type,
+        "Content-Disposition": disposition(name, inline=inline),
+        "Content-Security-Policy": SANDBOX,
+        "X-Content-Type-Options": "nosniff",
+        "Accept-Ranges": "bytes",
+        "ETag": etag,
+        "Last-Modified": http_date(modified),
+    }
+    release()
+    if not is_resource_modified(request.environ, etag=etag, last_modified=modified):
+        del headers["Content-Type"]
+        return Response(status=304, headers=headers)
+    try:
+        part = _range(size, etag, modified)
+    except ValueError:
+        from werkzeug.exceptions import RequestedRangeNotSatisfiable
+
+        raise RequestedRangeNotSatisfiable(length=size) from None
+    start, last = part or (0, size - 1)
+    length = last - start + 1
+    headers["Content-Length"] = str(length)
+    if part:
+        headers["Content-Range"] = f"bytes {start}-{last}/{size}"
+    status = 206 if part else 200
+    if request.method == "HEAD":
+        return Response(status=status, headers=headers)
+    body = _open(key, start, length)
+    wrapper = request.environ.get("wsgi.file_wrapper", FileWrapper)
+    return Response(wrapper(body, BLOCK), status, headers, direct_passthrough=True)
+
+
+def _open(key: str, start: int, length: int) -> _Sending:
+    held = None
+    if length > SMALL:  # what fits a socket's buffer holds no thread
+        held = slots()
+        held.acquire()
+    try:
+        return _Sending(storage().path(key), start, length, held.release if held else lambda: None)
+    except OSError as error:
+        if held:
+            held.release()
+        raise NotFound("The bytes of this file are missing. Tell whoever runs the site.") from error
+
+
+def first_bytes(key: str, count: int) -> bytes:
+    """The beginning of an object, for a preview on a page; the caller has checked the policy."""
+    with storage().open(key) as file:
+        return file.read(count)

@@ -1,0 +1,46 @@
+"""The base of all page forms: one way to take a refusal back, and fields that several features share."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Any
+
+from flask_wtf import FlaskForm
+from wtforms import ValidationError
+
+from microsite.core.exceptions import ValidationFailed
+
+LINE_BREAKS = frozenset("\n\r\t")
+
+
+class Form(FlaskForm):
+    """A page form. A view catches ValidationFailed only, and gives it back with `refuse`."""
+
+    def refuse(self, refusal: ValidationFailed) -> None:
+        """Put the sentences of a service beside their fields."""
+        for name, messages in refusal.errors.items():
+            if name in self:
+                self[name].errors = [*self[name].errors, *messages]
+            else:
+                self.form_errors.extend(messages)
+
+    @property
+    def status(self) -> int:
+        """200 before the first try, 422 when the form is shown again."""
+        return 422 if self.is_submitted() else 200
+
+
+def unprintable(text: str, *, lines: bool = False) -> bool:
+    """Whether text holds control characters (line breaks and tabs pass with `lines`) or half a character pair."""
+    return any(unicodedata.category(c) in ("Cc", "Cs") and not (lines and c in LINE_BREAKS) for c in text)
+
+
+class Printable:
+    """WTForms validator: text without control characters."""
+
+    def __init__(self, *, lines: bool = False) -> None:
+        self.lines = lines
+
+    def __call__(self, form: Any, field: Any) -> None:  # noqa: ARG002 - WTForms' signature
+        if unprintable(field.data or "", lines=self.lines):
+            raise ValidationError("This holds characters that cannot be shown.")

@@ -1,0 +1,73 @@
+"""Outgoing mail: queued in the transaction that needs it, sent by the job `mail`, or written to outbox/ without a server."""
+
+from __future__ import annotations
+
+import os
+import re
+import smtplib
+import ssl
+from email.policy import SMTP
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from flask import current_app, render_template
+from flask_mail import Connection, Message
+
+from microsite.core.exceptions import ValidationFailed
+from microsite.core.jobs import enqueue
+
+TIMEOUT_SECONDS = 15.0
+
+
+class VerifiedConnection(Connection):
+    """Flask-Mail's connection with a time-out and a verified certificate, which it does not have by itself."""
+
+    def configure_host(self) -> smtplib.SMTP:
+        settings = self.mail
+        context = ssl.create_default_context()
+        host: smtplib.SMTP
+        if settings.use_ssl:
+            host = smtplib.SMTP_SSL(settings.server, settings.port, timeout=TIMEOUT_SECONDS, context=context)
+        else:
+            host = smtplib.SMTP(settings.server, settings.port, timeout=TIMEOUT_SECONDS)
+        host.set_debuglevel(int(settings.debug))
+        if settings.use_tls:
+            host.starttls(context=context)
+        if settings.username and settings.password:
+            host.login(settings.username, settings.password)
+        return host
+
+
+def send_mail(to: str, subject: str, template: str, **values: Any) -> None:
+    """Queue one mail in the present transaction. Raises ValidationFailed for a line break in address or subject."""
+    if re.search(r"[\r\n]", to + subject):
+        raise ValidationFailed({"email": ["An address or a subject has no line breaks."]})
+    body = render_template(template, subject=subject, **values)
+    enqueue("mail", to=to, subject=subject, body=body)
+
+
+def sender() -> str:
+    configured: str | None = current_app.config["MAIL_DEFAULT_SENDER"]
+    return configured or f"noreply@{urlsplit(current_app.config['BASE_URL']).hostname}"
+
+
+def deliver(to: str, subject: str, body: str) -> None:
+    """Task: hand one mail to the server, or write it to the outbox folder. Raises OSError when the server does not take it."""
+    message = Message(subject=subject, recipients=[to], body=body, sender=(current_app.config["SITE_NAME"], sender()))
+    if current_app.config["MAIL_SERVER"] is None:
+        _write(message)
+        return
+    with VerifiedConnection(current_app.extensions["mail"]) as connection:
+        connection.send(message)
+
+
+def _write(message: Message) -> None:
+    folder = Path(current_app.config["INSTANCE"], "outbox")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    name = re.sub(r"[^A-Za-z0-9.@-]", "", message.msgId or "")[:80]
+    partial = folder / f".{name}"
+    handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(message._message().as_bytes(policy=SMTP))
+    partial.rename(folder / f"{name}.eml")

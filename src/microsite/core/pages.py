@@ -1,0 +1,103 @@
+"""What every template may use: navigation, icons, times and sizes, and addresses of static files that never go stale."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from flask import Flask, current_app, url_for
+from flask_login import current_user
+from markupsafe import Markup
+
+from microsite import __version__
+from microsite.core.exceptions import human_size
+from microsite.core.feature import registry
+
+
+@cache
+def _icon_paths() -> dict[str, str]:
+    """Name to drawing of every icon of Bootstrap's own set."""
+    sprite = files("flask_bootstrap").joinpath("static/bootstrap5/icons/bootstrap-icons.svg").read_text("utf-8")
+    found = re.findall(r'<symbol[^>]*?id="([a-z0-9-]+)"[^>]*>(.*?)</symbol>', sprite, re.DOTALL)
+    wanted = current_app.config["ICONS"]
+    return {name: drawing.strip() for name, drawing in found if name in wanted}
+
+
+ICONS = frozenset(
+    "arrow-left box-arrow-right chat-dots check2 clipboard clock cloud-upload download envelope exclamation-triangle "
+    "eye file-earmark file-earmark-code file-earmark-image file-earmark-music file-earmark-pdf file-earmark-play "
+    "file-earmark-text file-earmark-zip folder2 gear hdd info-circle key link-45deg lock moon pencil people person "
+    "plus-lg qr-code send shield-lock sticky sun trash3 upload x-lg circle-half house three-dots files".split()
+)
+
+
+def icon(name: str, size: int = 16) -> Markup:
+    """An inline drawing without a name of its own: it always stands beside a word."""
+    drawing = _icon_paths()[name]
+    return Markup(  # noqa: S704 - the drawing comes from an installed package, name and size from our templates
+        f'<svg class="icon" width="{size}" height="{size}" viewBox="0 0 16 16" fill="currentColor" aria-hidden="true" focusable="false">{drawing}</svg>'
+    )
+
+
+def when(moment: datetime | None) -> Markup | str:
+    """A time that the page's script shows in the reader's zone; exact in UTC without it."""
+    if moment is None:
+        return "never"
+    exact = moment.strftime("%Y-%m-%d %H:%M UTC")
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(moment.isoformat(), exact, exact)
+
+
+def for_seconds(seconds: float) -> str:
+    """A length of time in words: 30 minutes, 12 hours, 30 days."""
+    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= length and seconds % length == 0 or seconds >= 2 * length:
+            count = round(seconds / length)
+            return f"{count} {unit}{'' if count == 1 else 's'}"
+    return f"{round(seconds)} seconds"
+
+
+def navigation() -> list[dict[str, Any]]:
+    """Entries that this visitor may use."""
+    return [
+        {"label": entry.label, "endpoint": entry.endpoint, "icon": entry.icon, "url": url_for(entry.endpoint)}
+        for entry in registry().nav
+        if current_user.is_authenticated and (entry.permission is None or current_user.may(entry.permission))
+    ]
+
+
+def _version_static(app: Flask) -> None:
+    stamps: dict[str, str] = {}
+    root = Path(app.static_folder or "")
+
+    def stamp(endpoint: str, values: dict[str, Any]) -> None:
+        name = values.get("filename")
+        if name is None or "v" in values or not endpoint.endswith("static"):
+            return
+        if endpoint == "bootstrap.static":
+            values["v"] = app.config["BOOTSTRAP_VERSION"]
+            return
+        if name not in stamps or app.debug:
+            file = root / name
+            stamps[name] = f"{file.stat().st_mtime_ns & 0xFFFFFFFF:x}" if endpoint == "static" and file.is_file() else __version__
+        values["v"] = stamps[name]
+
+    app.url_defaults(stamp)
+
+
+def init_app(app: Flask) -> None:
+    app.config.setdefault("ICONS", ICONS)
+    app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 0 if app.debug else 31_536_000
+    _version_static(app)
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    app.jinja_env.filters.update(human_size=human_size, when=when, for_seconds=for_seconds)
+    app.jinja_env.globals.update(icon=icon, navigation=navigation, version=__version__)
+    app.context_processor(lambda: {"site_name": app.config["SITE_NAME"]})
+
+
+def absolute(path: str) -> str:
+    """The public address of a path of this site; never taken from the request's Host header."""
+    return f"{current_app.config['BASE_URL']}{path}"

@@ -1,0 +1,240 @@
+"""Sessions: rows in the database that can be listed and ended, behind Flask-Session's interface.
+
+The cookie carries a random id of 256 bits; the table holds only its hash. A row is inserted only for an id that was
+made in the same request and is otherwise updated, so that an ended session never comes back through a slow request.
+The store writes in its own transaction, never inside `atomic()`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import datetime, timedelta
+from typing import Any
+
+from flask import Flask, Request, Response, current_app, g, request
+from flask import session as browser_session
+from flask_login import login_user
+from flask_session import Session
+from flask_session.base import ServerSideSession, ServerSideSessionInterface
+from sqlalchemy import ForeignKey, String, Text, and_, delete, insert, or_, select, update
+from sqlalchemy.orm import Mapped, mapped_column
+
+from microsite.core.clock import now
+from microsite.core.db import Base, UTCDateTime, atomic, db, in_transaction
+from microsite.core.identity import User
+
+ANONYMOUS_LIFE = timedelta(hours=1)
+SEEN_EVERY = timedelta(minutes=1)
+WITHOUT_SESSION = ("/static/", "/bootstrap/", "/healthz", "/readyz")
+
+
+class SessionRow(Base):
+    """One signed-in browser, one anonymous form, or one access token."""
+
+    __tablename__ = "sessions"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    id_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    user_id: Mapped[int | None] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    data: Mapped[str] = mapped_column(Text, default="{}")
+    created_at: Mapped[datetime] = mapped_column(UTCDateTime, default=now)
+    seen_at: Mapped[datetime] = mapped_column(UTCDateTime, default=now)
+    idle_seconds: Mapped[int | None] = mapped_column()
+    expires_at: Mapped[datetime] = mapped_column(UTCDateTime, index=True)
+    address: Mapped[str] = mapped_column(String(45), default="")
+    agent: Mapped[str] = mapped_column(String(200), default="")
+
+    def ended(self, moment: datetime) -> str | None:
+        """Why this session is over at `moment`: "absolute", "idle", or None."""
+        if self.expires_at <= moment:
+            return "absolute"
+        if self.idle_seconds is not None and self.seen_at + timedelta(seconds=self.idle_seconds) <= moment:
+            return "idle"
+        return None
+
+
+def hashed(sid: str) -> str:
+    return hashlib.sha256(sid.encode()).hexdigest()
+
+
+class BrowserSession(ServerSideSession):
+    """The mapping that views see as `flask.session`."""
+
+    row_id: int | None = None
+    is_new = False
+    user_id: int | None = None
+    remember = False
+    cookie_due = False
+    seen_at: datetime | None = None
+
+
+class SqlSessionInterface(ServerSideSessionInterface):
+    """Flask-Session over the table `sessions`."""
+
+    session_class = BrowserSession
+
+    def __init__(self, app: Flask) -> None:
+        super().__init__(app, key_prefix="", permanent=False, sid_length=32, serialization_format="json")
+
+    def _get_store_id(self, sid: str) -> str:
+        return hashed(sid)
+
+    def open_session(self, app: Flask, request: Request) -> BrowserSession:
+        sid = request.cookies.get(app.config["SESSION_COOKIE_NAME"])
+        by_header = request.path.startswith("/api/") and "Authorization" in request.headers
+        if sid and len(sid) <= 64 and not by_header and not request.path.startswith(WITHOUT_SESSION):
+            found = self._load(sid)
+            if found is not None:
+                return found
+        return self._fresh()
+
+    def _fresh(self) -> BrowserSession:
+        fresh = self.session_class(sid=self._generate_sid(self.sid_length), permanent=False)
+        fresh.is_new = True
+        return fresh
+
+    def _load(self, sid: str) -> BrowserSession | None:
+        query = select(SessionRow, User).outerjoin(User, User.id == SessionRow.user_id)
+        found = db.session.execute(query.where(SessionRow.id_hash == hashed(sid), SessionRow.kind != "token")).first()
+        if found is None:
+            return None
+        row, user = found
+        ended = row.ended(now())
+        if ended:
+            if row.user_id is not None:
+                g.session_ended = ended
+            return None
+        session = self.session_class(json.loads(row.data), sid=sid)
+        session.row_id, session.user_id, session.seen_at = row.id, row.user_id, row.seen_at
+        g.session_user = user
+        return session
+
+    def save_session(self, app: Flask, session: BrowserSession, response: Response) -> None:  # type: ignore[override]
+        if session.accessed:
+            response.vary.add("Cookie")
+        if g.get("no_session"):
+            return
+        if not session:
+            if session.modified and not session.is_new:
+                self._delete_session(hashed(session.sid))
+                self._forget_cookie(app, response)
+            return
+        stale = session.seen_at is not None and now() - session.seen_at >= SEEN_EVERY
+        if not session.modified and not stale:
+            return
+        if self._store(session) and (session.is_new or session.cookie_due):
+            self._set_cookie(app, session, response)
+
+    def _store(self, session: BrowserSession) -> bool:
+        """Write the row; False when it has been ended meanwhile."""
+        moment = now()
+        values: dict[str, Any] = {"data": json.dumps(dict(session)), "seen_at": moment}
+        values |= {"address": client_address(), "agent": request.user_agent.string[:200]}
+        mine = SessionRow.id_hash == hashed(session.sid)  # never by row number, which may name another session by now
+        with db.engine.begin() as connection:
+            if not session.is_new:
+                return connection.execute(update(SessionRow).where(mine).values(values)).rowcount == 1
+            values |= {"id_hash": hashed(session.sid), "created_at": moment, "user_id": session.user_id, "idle_seconds": None}
+            if session.user_id is None:
+                values |= {"kind": "anonymous", "expires_at": moment + ANONYMOUS_LIFE}
+            elif session.remember:
+                values |= {"kind": "browser", "expires_at": moment + current_app.config["REMEMBER_FOR"]}
+            else:
+                idle = int(current_app.config["SESSION_IDLE"].total_seconds())
+                values |= {"kind": "browser", "expires_at": moment + current_app.config["SESSION_ABSOLUTE"], "idle_seconds": idle}
+            connection.execute(insert(SessionRow).values(values))
+            return True
+
+    def _set_cookie(self, app: Flask, session: BrowserSession, response: Response) -> None:
+        lasting = current_app.config["REMEMBER_FOR"] if session.remember else None
+        response.set_cookie(
+            app.config["SESSION_COOKIE_NAME"], session.sid, max_age=lasting, httponly=True, samesite="Lax",
+            secure=app.config["SESSION_COOKIE_SECURE"], path="/",
+        )  # fmt: skip
+        response.vary.add("Cookie")
+
+    def _forget_cookie(self, app: Flask, response: Response) -> None:
+        secure = app.config["SESSION_COOKIE_SECURE"]
+        response.delete_cookie(app.config["SESSION_COOKIE_NAME"], path="/", secure=secure, httponly=True, samesite="Lax")
+
+    def _delete_session(self, store_id: str) -> None:
+        if in_transaction():
+            raise RuntimeError("the session store is not written inside atomic()")
+        with db.engine.begin() as connection:
+            connection.execute(delete(SessionRow).where(SessionRow.id_hash == store_id))
+
+    def _retrieve_session_data(self, store_id: str) -> dict[str, Any] | None:
+        raise NotImplementedError("open_session reads the row together with its user")
+
+    def _upsert_session(self, session_lifetime: timedelta, session: ServerSideSession, store_id: str) -> None:
+        raise NotImplementedError("rows are inserted or updated, never upserted")
+
+
+class SqlSession(Session):
+    """The Flask-Session extension, always on our table."""
+
+    def _get_interface(self, app: Flask) -> SqlSessionInterface:
+        return SqlSessionInterface(app)
+
+
+def client_address() -> str:
+    """The visitor's address; forwarded headers count only behind TRUSTED_PROXIES."""
+    return (request.remote_addr or "")[:45]
+
+
+def current_row_id() -> int | None:
+    """Row of the browser session of this request."""
+    found: int | None = getattr(browser_session, "row_id", None)
+    return found
+
+
+def begin(user: User, *, remember: bool = False) -> None:
+    """Sign `user` in: the old id dies, a new one and new form tokens take its place."""
+    session: Any = browser_session._get_current_object()  # type: ignore[attr-defined]
+    interface: Any = current_app.session_interface
+    if not session.is_new:
+        interface._delete_session(hashed(session.sid))
+    session.clear()
+    session.sid = interface._generate_sid(interface.sid_length)
+    session.is_new, session.row_id, session.user_id, session.remember = True, None, user.id, remember
+    g.pop("csrf_token", None)  # Flask-WTF caches the token of the old session
+    login_user(user)
+
+
+def sign_out() -> None:
+    """End this session on the server; a request of it that is still under way sets no new one."""
+    from flask_login import logout_user
+
+    logout_user()
+    browser_session.clear()
+    browser_session.pop("_permanent", None)
+
+
+def sessions_of(user: User) -> list[SessionRow]:
+    """The live browser sessions and access tokens of a member, most recently seen first."""
+    rows = db.session.scalars(select(SessionRow).where(SessionRow.user_id == user.id).order_by(SessionRow.seen_at.desc()))
+    moment = now()
+    return [row for row in rows if row.ended(moment) is None]
+
+
+def end_sessions(user: User, *, only: int | None = None, but: int | None = None) -> int:
+    """End the sessions of a member (one of them, or all but one) inside the present transaction; returns how many."""
+    query = delete(SessionRow).where(SessionRow.user_id == user.id)
+    if only is not None:
+        query = query.where(SessionRow.id == only)
+    if but is not None:
+        query = query.where(SessionRow.id != but)
+    return int(db.session.execute(query).rowcount)  # type: ignore[attr-defined]
+
+
+def purge_sessions() -> None:
+    """Task: delete what is over, a member's session only after a day, so that the sentence about it can still be said."""
+    yesterday = now() - timedelta(days=1)
+    nobody = and_(SessionRow.kind == "anonymous", SessionRow.expires_at < now())
+    with atomic():
+        db.session.execute(delete(SessionRow).where(or_(SessionRow.expires_at < yesterday, nobody)))
+        for row in db.session.scalars(select(SessionRow).where(SessionRow.seen_at < yesterday)):
+            if row.ended(yesterday):
+                db.session.delete(row)

@@ -1,0 +1,164 @@
+"""The one way in for bytes: straight from the connection into storage, hashed and counted on the way.
+
+Raw bodies and multipart forms (RFC 7578) end in the same writer. Nothing is read before rights, size and room were
+checked, and no file is opened before the form's token was seen. What breaks off leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from flask import request
+from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder, NeedData
+
+from microsite.core.access import by_credential, check_csrf
+from microsite.core.db import release
+from microsite.core.exceptions import BadRequest, FileTooLarge, TypeNotAllowed, UploadIncomplete, ValidationFailed
+from microsite.core.slots import slot
+from microsite.core.storage import StoredObject, Writer, storage
+
+CHUNK = 2**20
+IDLE_SECONDS = 120
+FIELD_LIMIT = 64 * 2**10
+FORM_OVERHEAD = 2**20
+NO_FILE = "No file was chosen. Choose one or more."
+
+
+@dataclass(frozen=True)
+class Received:
+    """One file that arrived whole, under the name that the sender gave."""
+
+    name: str
+    stored: StoredObject
+
+
+def _chunks() -> Iterator[bytes]:
+    """The body in pieces. Raises UploadIncomplete when it ends before its announced length."""
+    expected, received = request.content_length, 0
+    stream = request.environ["wsgi.input"]
+    if expected is None and not request.environ.get("wsgi.input_terminated"):
+        expected = 0
+    connection = request.environ.get("gunicorn.socket")
+    if connection is not None:
+        connection.settimeout(IDLE_SECONDS)  # an idle limit, never one for the whole
+    while expected is None or received < expected:
+        try:
+            chunk = stream.read(CHUNK if expected is None else min(CHUNK, expected - received))
+        except Exception as error:  # the server's parser has errors of its own for a cut connection
+            raise UploadIncomplete(received, expected) from error
+        if not chunk:
+            break
+        received += len(chunk)
+        yield chunk
+    if expected is not None and received != expected:
+        raise UploadIncomplete(received, expected)
+
+
+def check_length(limit: int, name: str = "This upload", *, overhead: int = 0) -> None:
+    """Refuse by the announced length, before a byte is read: the file limit, then the room on the disk."""
+    length = request.content_length
+    if length is not None:
+        if length > limit + overhead:
+            raise FileTooLarge(limit, length, name)
+        storage().check_room(length)
+
+
+def announced_size() -> int:
+    """Bytes of files that this request surely brings, by its Content-Length."""
+    length = request.content_length or 0
+    return max(0, length - FORM_OVERHEAD) if request.mimetype == "multipart/form-data" else length
+
+
+@contextmanager
+def receive_body(name: str, limit: int) -> Iterator[Received]:
+    """Take the raw body as one file of up to `limit` bytes; kept only if the block ends well.
+
+    Raises FileTooLarge, UploadIncomplete, StorageFull, Unavailable.
+    """
+    check_length(limit, name)
+    release()
+    with slot(), storage().writer() as writer:
+        for chunk in _chunks():
+            _write(writer, chunk, limit, name)
+        yield Received(name, writer.finish())
+
+
+@contextmanager
+def receive_form(limit: int, accept: Callable[[str], None]) -> Iterator[list[Received]]:
+    """Take every part named `file` of a multipart body; kept only if the block ends well.
+
+    `accept` may refuse a name before its bytes are read. A browser's form proves itself by the header X-CSRFToken
+    (checked by the guard) or by `csrf_token` as its first part. Raises also CsrfFailed, ValidationFailed.
+    """
+    boundary = request.mimetype_params.get("boundary", "")
+    if request.mimetype != "multipart/form-data" or not boundary:
+        raise TypeNotAllowed(f"Files are sent as multipart/form-data here, not {request.mimetype or 'without a type'}.")
+    check_length(limit, overhead=FORM_OVERHEAD)
+    proven = by_credential() or "X-CSRFToken" in request.headers
+    release()
+    with slot(), ExitStack() as stack:
+        received = [
+            Received(name, writer.finish())
+            for name, writer in _file_parts(boundary.encode("latin-1", "replace"), limit, accept, proven, stack)
+        ]
+        if not received:
+            raise ValidationFailed({"file": [NO_FILE]})
+        yield received
+
+
+def _write(writer: Writer, chunk: bytes | bytearray, limit: int, name: str) -> None:
+    if writer.size + len(chunk) > limit:
+        raise FileTooLarge(limit, None, name)
+    writer.write(chunk)
+
+
+def _file_parts(
+    boundary: bytes, limit: int, accept: Callable[[str], None], proven: bool, stack: ExitStack
+) -> Iterator[tuple[str, Writer]]:
+    """Walk the parts in order; the first may be the form's token, and every `file` becomes a writer that is full."""
+    writer: Writer | None = None
+    name, token = "", bytearray()
+    in_token = False
+    for event in _events(boundary):
+        if isinstance(event, Field):
+            in_token, writer = event.name == "csrf_token", None
+        elif isinstance(event, File):
+            if not proven:
+                check_csrf(token.decode("ascii", "replace"))
+                proven = True
+            in_token, writer = False, None
+            if event.name == "file" and event.filename:
+                name = event.filename
+                accept(name)
+                writer = stack.enter_context(storage().writer())
+        elif isinstance(event, Data):
+            if writer is not None:
+                _write(writer, event.data, limit, name)
+            elif in_token:
+                token += event.data
+                if len(token) > FIELD_LIMIT:
+                    raise BadRequest("The form's token is too long.")
+            if not event.more_data and writer is not None:
+                yield name, writer
+                writer = None
+    if not proven:
+        check_csrf(token.decode("ascii", "replace"))
+
+
+def _events(boundary: bytes) -> Iterator[object]:
+    decoder = MultipartDecoder(boundary, max_form_memory_size=2 * CHUNK, max_parts=1000)
+    try:
+        for chunk in _chunks():
+            decoder.receive_data(chunk)
+            while not isinstance(event := decoder.next_event(), NeedData):
+                yield event
+        decoder.receive_data(None)
+        while not isinstance(event := decoder.next_event(), Epilogue):
+            yield event
+    except RequestEntityTooLarge:
+        raise BadRequest("The form has more than 1000 parts, or a part with too long a head.") from None
+    except ValueError as error:
+        raise BadRequest("The form is broken off or not well-formed. Nothing was kept.") from error

@@ -1,0 +1,115 @@
+"""JSON resources of files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from apiflask import APIBlueprint
+from flask import Response, current_app, make_response, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_login import current_user
+
+from microsite.core.access import requires, takes_uploads
+from microsite.core.db import atomic
+from microsite.core.pages import absolute
+from microsite.core.paging import next_link
+from microsite.core.schemas import PageQuery
+from microsite.core.uploads import announced_size, receive_body, receive_form
+
+from . import queries, services
+from .models import StoredFile
+from .policies import file_for
+from .schemas import CreatedFilesOutput, FileChanges, FileOutput, FilesOutput
+
+api = APIBlueprint("files", __name__, tag="Files")
+
+
+def file_json(file: StoredFile) -> dict[str, Any]:
+    return {
+        "id": file.public_id, "name": file.name, "size": file.size, "media_type": file.media_type,
+        "sha256": file.sha256, "folder_id": None, "created_at": file.created_at, "updated_at": file.updated_at,
+        "content_url": absolute(url_for("api.files.content", file_id=file.public_id)),
+    }  # fmt: skip
+
+
+@api.get("/files")
+@requires("files:use")
+@api.input(PageQuery, location="query")
+@api.output(FilesOutput)
+def list_files(query_data: dict[str, Any]) -> Any:
+    """The member's files, newest first."""
+    page = queries.files_of(current_user, query_data["limit"], query_data["cursor"])
+    following = absolute(url_for("api.files.list_files", limit=query_data["limit"], cursor=page.next_cursor))
+    answer = {"items": [file_json(file) for file in page.items], "next_cursor": page.next_cursor}
+    return answer, 200, next_link(following, page.next_cursor)
+
+
+@api.post("/files")
+@requires("files:use")
+@takes_uploads
+@api.output(CreatedFilesOutput, status_code=201)
+def upload_files() -> Any:
+    """Upload any number of files as multipart parts named `file`; all are kept or none."""
+    actor = current_user._get_current_object()
+    services.check_quota(actor, announced_size())
+    with receive_form(current_app.config["MAX_FILE_SIZE"], services.check_name) as received, atomic():
+        files = services.create_files(actor, [(item.name, item.stored) for item in received])
+        answer = {"items": [file_json(file) for file in files]}
+    return answer
+
+
+@api.put("/upload/", defaults={"name": ""})
+@api.put("/upload/<path:name>", merge_slashes=False)
+@requires("files:use")
+@takes_uploads
+@api.doc(responses={201: "The file; with `Accept: text/plain` its page's address"})
+def upload_file(name: str) -> ResponseReturnValue:
+    """Upload the raw body as one file, for `curl -T`."""
+    actor = current_user._get_current_object()
+    services.check_name(name)
+    services.check_quota(actor, announced_size())
+    with receive_body(name or "file", current_app.config["MAX_FILE_SIZE"]) as received, atomic():
+        file = services.create_files(actor, [(received.name, received.stored)])[0]
+        answer, page = file_json(file), absolute(url_for("files.show", file_id=file.public_id))
+    if request.accept_mimetypes.best_match(["application/json", "text/plain"]) == "text/plain":
+        return Response(f"{page}\n", 201, content_type="text/plain; charset=utf-8")
+    return make_response(FileOutput().dump(answer), 201)
+
+
+@api.get("/files/<file_id>")
+@requires("files:use")
+@api.output(FileOutput)
+def get_file(file_id: str) -> Any:
+    """One file."""
+    return file_json(file_for(current_user, file_id))
+
+
+@api.get("/files/<file_id>/content")
+@requires("files:use")
+@api.doc(responses={200: "The bytes", 206: "One range of them"})
+def content(file_id: str) -> Response:
+    """The bytes of a file; Range and ETag work."""
+    return services.send_file(file_for(current_user, file_id))
+
+
+@api.patch("/files/<file_id>")
+@requires("files:use")
+@api.input(FileChanges)
+@api.output(FileOutput)
+def change_file(file_id: str, json_data: dict[str, Any]) -> Any:
+    """Rename a file."""
+    with atomic():
+        file = file_for(current_user, file_id)
+        if "name" in json_data:
+            services.rename_file(file, json_data["name"])
+        return file_json(file)
+
+
+@api.delete("/files/<file_id>")
+@requires("files:use")
+@api.output({}, status_code=204)
+def delete_file(file_id: str) -> ResponseReturnValue:
+    """Delete a file for good."""
+    with atomic():
+        services.delete_file(file_for(current_user, file_id))
+    return ""

@@ -1,0 +1,40 @@
+"""Read functions of files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import current_app
+from sqlalchemy import select
+
+from microsite.core.db import db
+from microsite.core.identity import User
+from microsite.core.paging import Page, page_of
+
+from .models import FileUsage, StoredFile
+
+
+def files_of(owner: User, limit: int, cursor: str | None) -> Page[StoredFile]:
+    """A page of a member's files, newest first."""
+    return page_of(select(StoredFile).where(StoredFile.owner_id == owner.id), StoredFile.id, limit, cursor)
+
+
+def used_bytes(owner: User) -> int:
+    """Bytes of a member's files."""
+    return db.session.scalar(select(FileUsage.used_bytes).where(FileUsage.user_id == owner.id)) or 0
+
+
+def stored_keys(keys: list[str]) -> set[str]:
+    """Which of these storage keys a row names."""
+    return set(db.session.scalars(select(StoredFile.storage_key).where(StoredFile.storage_key.in_(keys))))
+
+
+def home_panel(user: User) -> dict[str, Any] | None:
+    """The panel of recent files and the space used."""
+    if not user.may("files:use"):
+        return None
+    used, quota = used_bytes(user), current_app.config["USER_QUOTA"]
+    return {
+        "title": "Files", "icon": "folder2", "template": "files/_panel.html", "recent": files_of(user, 4, None).items,
+        "used": used, "quota": quota, "percent": min(100, round(100 * used / quota)),
+    }  # fmt: skip

@@ -1,0 +1,34 @@
+"""Shapes of the file API."""
+
+from __future__ import annotations
+
+from apiflask import Schema
+from marshmallow import validate
+from marshmallow.fields import Integer, List, Nested, String
+
+from microsite.core.schemas import Input, utc
+
+
+class FileOutput(Schema):
+    id = String()
+    name = String()
+    size = Integer(metadata={"description": "Bytes"})
+    media_type = String()
+    sha256 = String()
+    folder_id = String(allow_none=True)
+    created_at = utc()
+    updated_at = utc()
+    content_url = String()
+
+
+class FilesOutput(Schema):
+    items = List(Nested(FileOutput))
+    next_cursor = String(allow_none=True)
+
+
+class CreatedFilesOutput(Schema):
+    items = List(Nested(FileOutput))
+
+
+class FileChanges(Input):
+    name = String(validate=validate.Length(1, 10_000))

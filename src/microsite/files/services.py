@@ -1,0 +1,124 @@
+"""Verbs of files. The bytes are safe before any of these runs; they write rows, and unlink after the commit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from flask import Response, current_app
+from sqlalchemy import select, update
+
+from microsite.core.clock import now
+from microsite.core.db import after_commit, db
+from microsite.core.downloads import send_object
+from microsite.core.exceptions import NotFound, QuotaExceeded, TypeNotAllowed
+from microsite.core.identity import User
+from microsite.core.sharing import Shareable, SharedItem
+from microsite.core.storage import StoredObject, storage
+from microsite.core.storage import sweep as sweep_storage
+
+from .models import FileUsage, StoredFile
+from .names import clean_name, ending, media_type
+from .queries import used_bytes
+
+
+def check_name(given: str) -> None:
+    """Raise TypeNotAllowed unless the operator's list takes this ending; called before the bytes are read."""
+    allowed = {word.lower().lstrip(".") for word in current_app.config["UPLOAD_EXTENSIONS"]}
+    name = clean_name(given)
+    if allowed and ending(name) not in allowed:
+        raise TypeNotAllowed(f"{name} is not accepted; files here end in {', '.join(sorted(allowed))}.")
+
+
+def check_quota(actor: User, size: int) -> None:
+    """Raise QuotaExceeded by the announced length, before the bytes are read; `create_files` decides."""
+    quota, used = current_app.config["USER_QUOTA"], used_bytes(actor)
+    if used + size > quota:
+        raise QuotaExceeded(quota, used, size)
+
+
+def create_files(actor: User, received: Sequence[tuple[str, StoredObject]]) -> list[StoredFile]:
+    """Add rows for objects that are safe on the disk, all or none. Raises QuotaExceeded."""
+    total = sum(stored.size for _, stored in received)
+    _add_usage(actor, total)
+    files = [
+        StoredFile(
+            owner_id=actor.id, name=clean_name(name), media_type=media_type(clean_name(name)), size=stored.size,
+            sha256=stored.sha256, storage_key=stored.key,
+        )
+        for name, stored in received
+    ]  # fmt: skip
+    db.session.add_all(files)
+    db.session.flush()
+    return files
+
+
+def _add_usage(actor: User, total: int) -> None:
+    """Count bytes in one conditional UPDATE, so that uploads at once cannot pass the quota together."""
+    quota = current_app.config["USER_QUOTA"]
+    if db.session.get(FileUsage, actor.id, with_for_update=True) is None:
+        db.session.add(FileUsage(user_id=actor.id, used_bytes=0))
+        db.session.flush()
+    fits = (FileUsage.user_id == actor.id, FileUsage.used_bytes + total <= quota)
+    done = db.session.execute(update(FileUsage).where(*fits).values(used_bytes=FileUsage.used_bytes + total))
+    if done.rowcount != 1:  # type: ignore[attr-defined]
+        raise QuotaExceeded(quota, used_bytes(actor), total)
+
+
+def rename_file(file: StoredFile, name: str) -> None:
+    """Give a file another name, cleaned like that of an upload. Raises TypeNotAllowed."""
+    check_name(name)
+    file.name = clean_name(name)
+    file.media_type = media_type(file.name)
+    file.updated_at = now()
+
+
+def delete_file(file: StoredFile) -> None:
+    """Delete a file for good: the row now, the bytes after the commit."""
+    used = FileUsage.used_bytes - file.size
+    db.session.execute(update(FileUsage).where(FileUsage.user_id == file.owner_id).values(used_bytes=used))
+    db.session.delete(file)
+    store, key = storage(), file.storage_key
+    after_commit(lambda: store.delete(key))
+
+
+def delete_all(user: User) -> None:
+    """Delete all files of a member who leaves."""
+    for file in db.session.scalars(select(StoredFile).where(StoredFile.owner_id == user.id)):
+        delete_file(file)
+
+
+def send_file(file: StoredFile, *, inline: bool = False) -> Response:
+    """The bytes of a file, by the one door."""
+    return send_object(
+        file.storage_key, name=file.name, media_type=file.media_type, size=file.size, sha256=file.sha256,
+        modified=file.updated_at, inline=inline,
+    )  # fmt: skip
+
+
+def sweep() -> None:
+    """Task: the janitor of the storage."""
+    sweep_storage()
+
+
+class _ShareableFiles:
+    """Files as things that a link can hand out."""
+
+    def own(self, actor: User, ids: Sequence[str]) -> list[SharedItem]:
+        return self.existing(actor.id, ids) if actor.may("files:use") else []
+
+    def existing(self, owner_id: int, ids: Sequence[str]) -> list[SharedItem]:
+        query = select(StoredFile).where(StoredFile.owner_id == owner_id, StoredFile.public_id.in_(ids))
+        found = {file.public_id: file for file in db.session.scalars(query)}
+        return [
+            SharedItem(i, found[i].name, found[i].size, found[i].media_type, found[i].sha256) for i in ids if i in found
+        ]
+
+    def send(self, owner_id: int, item_id: str) -> Response:
+        query = select(StoredFile).where(StoredFile.owner_id == owner_id, StoredFile.public_id == item_id)
+        file = db.session.scalar(query)
+        if file is None:
+            raise NotFound()
+        return send_file(file)
+
+
+SHAREABLE: Shareable = _ShareableFiles()

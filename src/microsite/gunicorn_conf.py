@@ -1,0 +1,65 @@
+"""Packaged gunicorn configuration: `gunicorn -c python:microsite.gunicorn_conf microsite.wsgi:app`.
+
+One worker with many threads: open sockets and slow transfers each hold a thread, and idle threads are free. The
+master imports next to nothing; checks and migrations run before it, in a process of their own.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import Any
+
+from microsite.config import CORE_SETTINGS, load
+
+PREPARED = "_MICROSITE_PREPARED"
+
+if os.environ.get(PREPARED) != "1":
+    _result = subprocess.run([sys.executable, "-m", "microsite.cli", "prepare"], check=False)  # noqa: S603 - ourselves
+    if _result.returncode:
+        sys.exit(_result.returncode)
+    os.environ[PREPARED] = "1"
+
+_values = load(CORE_SETTINGS, others_allowed=True).values
+_host = _values["HOST"]
+bind = [f"[{_host.strip('[]')}]:{_values['PORT']}" if ":" in _host else f"{_host}:{_values['PORT']}"]
+worker_class = "gthread"
+workers = _values["WORKERS"]
+threads = _values["THREADS"]
+worker_connections = max(1000, threads * 4)
+timeout = 120
+graceful_timeout = 15
+keepalive = 5
+control_socket_disable = True
+loglevel = "warning"
+forwarded_allow_ips = ""  # the application itself counts trusted proxies
+if os.path.isdir("/dev/shm"):  # noqa: S108 - heartbeat files: a slow disk must not look like a dead worker
+    worker_tmp_dir = "/dev/shm"  # noqa: S108 - as above
+
+
+def when_ready(server: Any) -> None:
+    """Refuse a number of workers given on gunicorn's command line that would lose messages and limits."""
+    if server.cfg.workers > 1 and not _values["REDIS_URL"]:
+        sys.exit(f"WORKERS is {server.cfg.workers}, but more than one worker needs REDIS_URL.")
+
+
+def post_worker_init(worker: Any) -> None:
+    """Start the job thread in the worker, never in the master."""
+    from microsite.core.jobs import Runner
+
+    app = worker.wsgi
+    app.extensions["microsite.runner"] = runner = Runner(app)
+    runner.start()
+
+
+def worker_int(worker: Any) -> None:
+    """Ctrl-C in a terminal is an ordinary end."""
+    worker.alive = False
+
+
+def worker_exit(server: Any, worker: Any) -> None:  # noqa: ARG001 - gunicorn's signature
+    """Let the job at hand finish."""
+    app = getattr(worker, "wsgi", None)
+    if app is not None and "microsite.runner" in app.extensions:
+        app.extensions["microsite.runner"].stop()

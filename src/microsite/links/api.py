@@ -1,0 +1,90 @@
+"""JSON resources of links, for their makers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from apiflask import APIBlueprint
+from flask import url_for
+from flask.typing import ResponseReturnValue
+from flask_login import current_user
+
+from microsite.core.access import requires
+from microsite.core.db import atomic
+from microsite.core.pages import absolute
+from microsite.core.paging import next_link
+from microsite.core.passwords import hash_password
+from microsite.core.schemas import PageQuery
+
+from . import queries, services
+from .models import Link
+from .policies import link_for
+from .schemas import EventsOutput, LinkInput, LinkOutput, LinksOutput, NewLinkOutput
+
+api = APIBlueprint("links", __name__, tag="Links")
+
+
+def link_json(link: Link) -> dict[str, Any]:
+    items = queries.items_of(link)
+    return {
+        "id": link.public_id, "kind": link.kind, "title": link.title, "note": link.note, "created_at": link.created_at,
+        "expires_at": link.expires_at, "max_uses": link.max_uses, "uses": link.uses,
+        "has_password": link.password_hash is not None, "state": queries.state_of(link, items).value,
+        "items": [{"id": i.id, "name": i.name, "size": i.size, "media_type": i.media_type} for i in items],
+    }  # fmt: skip
+
+
+@api.post("/links")
+@requires("links:use")
+@api.input(LinkInput)
+@api.output(NewLinkOutput, status_code=201)
+def create_link(json_data: dict[str, Any]) -> Any:
+    """Make a link to files or to a text; `url` is shown this once."""
+    password = json_data.pop("password", None)
+    hashed = hash_password(password) if password else None
+    with atomic():
+        link, token = services.create_link(current_user, password_hash=hashed, **json_data)
+        return link_json(link) | {"url": absolute(url_for("links.open_link", token=token))}
+
+
+@api.get("/links")
+@requires("links:use")
+@api.input(PageQuery, location="query")
+@api.output(LinksOutput)
+def list_links(query_data: dict[str, Any]) -> Any:
+    """The member's links, newest first, without their tokens."""
+    page = queries.links_of(current_user, query_data["limit"], query_data["cursor"])
+    following = absolute(url_for("api.links.list_links", limit=query_data["limit"], cursor=page.next_cursor))
+    answer = {"items": [link_json(link) for link in page.items], "next_cursor": page.next_cursor}
+    return answer, 200, next_link(following, page.next_cursor)
+
+
+@api.get("/links/<link_id>")
+@requires("links:use")
+@api.output(LinkOutput)
+def get_link(link_id: str) -> Any:
+    """One link."""
+    return link_json(link_for(current_user, link_id))
+
+
+@api.get("/links/<link_id>/events")
+@requires("links:use")
+@api.input(PageQuery, location="query")
+@api.output(EventsOutput)
+def list_events(link_id: str, query_data: dict[str, Any]) -> Any:
+    """What happened to a link, newest first."""
+    page = queries.events_of(link_for(current_user, link_id), query_data["limit"], query_data["cursor"])
+    following = absolute(
+        url_for("api.links.list_events", link_id=link_id, limit=query_data["limit"], cursor=page.next_cursor)
+    )
+    return {"items": page.items, "next_cursor": page.next_cursor}, 200, next_link(following, page.next_cursor)
+
+
+@api.delete("/links/<link_id>")
+@requires("links:use")
+@api.output({}, status_code=204)
+def revoke_link(link_id: str) -> ResponseReturnValue:
+    """Withdraw a link; its tickets end too."""
+    with atomic():
+        services.revoke(link_for(current_user, link_id))
+    return ""

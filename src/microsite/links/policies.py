@@ -1,0 +1,19 @@
+"""Who may do what with a link: its maker everything, others nothing, and to them it does not exist."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+
+from microsite.core.db import db
+from microsite.core.exceptions import NotFound
+from microsite.core.identity import User
+
+from .models import Link
+
+
+def link_for(actor: User, public_id: str) -> Link:
+    """The actor's link; the gate of the maker's views. Raises NotFound, for other people's links too."""
+    found = db.session.scalar(select(Link).where(Link.public_id == public_id[:40], Link.owner_id == actor.id))
+    if found is None:
+        raise NotFound("There is no such link here.")
+    return found

@@ -1,0 +1,119 @@
+// What every page has: theme switch, notes that can be closed, times in the reader's zone, copy buttons, dialogs.
+
+for (const button of document.querySelectorAll("[data-theme]")) {
+  const mark = () => button.setAttribute("aria-pressed", String((localStorage.getItem("theme") ?? "auto") === button.dataset.theme));
+  mark();
+  button.addEventListener("click", () => {
+    if (button.dataset.theme === "auto") localStorage.removeItem("theme");
+    else localStorage.setItem("theme", button.dataset.theme);
+    dispatchEvent(new Event("themechange"));
+  });
+  addEventListener("themechange", mark);
+}
+
+const menu = document.querySelector("details.menu");
+if (menu) {
+  addEventListener("click", (event) => menu.contains(event.target) || menu.removeAttribute("open"));
+  menu.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    menu.removeAttribute("open");
+    menu.querySelector("summary").focus();
+  });
+}
+
+function prepareNote(note) {
+  note.querySelector("[data-dismiss]")?.addEventListener("click", () => note.remove());
+  if ("fades" in note.dataset) setTimeout(() => note.remove(), 8000);
+}
+for (const note of document.querySelectorAll(".toast-note")) prepareNote(note);
+
+/** Say something in a note below the bar; a failure stays until it is closed. */
+export function say(message, failed = false) {
+  const note = document.createElement("div");
+  note.className = `toast-note ${failed ? "error" : "success"}`;
+  note.setAttribute("role", failed ? "alert" : "status");
+  const words = document.createElement("p");
+  words.textContent = message;
+  const close = document.createElement("button");
+  close.type = "button";
+  close.className = "close";
+  close.dataset.dismiss = "";
+  close.textContent = "Close";
+  note.append(words, close);
+  if (!failed) note.dataset.fades = "";
+  document.querySelector(".toasts").append(note);
+  prepareNote(note);
+}
+
+const day = (date) => new Date(date.getFullYear(), date.getMonth(), date.getDate()).getTime();
+
+/** "in 42 min", "today 14:02", "Tue 21:04" or a date, in the reader's zone. */
+export function relative(date, now = new Date()) {
+  const minutes = Math.round((date - now) / 60000);
+  const time = date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  if (minutes > 0 && minutes < 60) return `in ${minutes} min`;
+  if (minutes === 0) return "just now";
+  if (minutes < 0 && minutes > -60) return `${-minutes} min ago`;
+  const days = Math.round((day(date) - day(now)) / 86400000);
+  if (days === 0) return `today ${time}`;
+  if (days === 1) return `tomorrow ${time}`;
+  if (days === -1) return `yesterday ${time}`;
+  if (Math.abs(days) < 7) return `${date.toLocaleDateString([], { weekday: "short" })} ${time}`;
+  return date.toLocaleDateString([], { day: "numeric", month: "short", year: "numeric" });
+}
+
+export function showTimes(root = document) {
+  for (const element of root.querySelectorAll("time[datetime]")) {
+    const date = new Date(element.dateTime);
+    element.title = date.toLocaleString([], { dateStyle: "full", timeStyle: "long" });
+    element.textContent = relative(date);
+  }
+}
+showTimes();
+setInterval(showTimes, 60000);
+
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("[data-copy]");
+  if (!button) return;
+  const source = document.getElementById(button.dataset.copy);
+  const words = source.value ?? source.textContent;
+  try {
+    await navigator.clipboard.writeText(words);
+  } catch {
+    source.select?.();
+    document.execCommand("copy");
+  }
+  const label = button.querySelector("span") ?? button;
+  const before = label.textContent;
+  label.textContent = "Copied";
+  setTimeout(() => (label.textContent = before), 2000);
+});
+
+for (const button of document.querySelectorAll("[data-reveal]")) {
+  const input = document.getElementById(button.dataset.reveal);
+  button.hidden = false;
+  button.addEventListener("click", () => {
+    const shown = input.type === "password";
+    input.type = shown ? "text" : "password";
+    button.setAttribute("aria-pressed", String(shown));
+  });
+  input.form?.addEventListener("submit", () => (input.type = "password"));
+}
+for (const hint of document.querySelectorAll("[data-caps]")) {
+  document.getElementById(hint.dataset.caps).addEventListener("keyup", (event) => {
+    hint.hidden = !event.getModifierState?.("CapsLock");
+  });
+}
+
+for (const button of document.querySelectorAll("[data-dialog]")) {
+  const dialog = document.getElementById(button.dataset.dialog);
+  button.addEventListener("click", (event) => {
+    event.preventDefault();
+    dialog.showModal();
+  });
+}
+for (const button of document.querySelectorAll("dialog [data-close]")) {
+  button.addEventListener("click", () => button.closest("dialog").close());
+}
+
+document.querySelector(".summary")?.focus();
