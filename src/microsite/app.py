@@ -15,7 +15,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from microsite import __version__, config
 from microsite.config import ConfigError, Setting
-from microsite.core import access, db, headers, health, hosts, jobs, log, mailer, pages, schemas, sessions, slots, storage, tokens
+from microsite.core import access, db, headers, health, hosts, jobs, log, mailer, pages, realtime, schemas, sessions, slots, storage, tokens
 from microsite.core.feature import Feature, Registry, Task
 from microsite.core.identity import Anonymous
 from microsite.extensions import bcrypt, bootstrap, limiter, login_manager, mail, migrate
@@ -26,6 +26,7 @@ FEATURES = (
     "auth",
     "files",
     "links",
+    "chat",
 )
 """One folder each. The order is that of the navigation."""
 
@@ -88,6 +89,7 @@ def create_app(**overrides: Any) -> APIFlask:
     pages.init_app(app)
     slots.init_app(app)
     storage.init_app(app)
+    realtime.init_app(app)
     health.init_app(app)
     _register(app, enabled)
     access.open_to_all(app, "openapi.spec", *(name for name in app.view_functions if name.endswith("static")))

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+import time
 from typing import Any
 
 from microsite.config import CORE_SETTINGS, load
@@ -51,6 +53,14 @@ def post_worker_init(worker: Any) -> None:
     app = worker.wsgi
     app.extensions["microsite.runner"] = runner = Runner(app)
     runner.start()
+    threading.Thread(target=_leave, args=[worker, app], name="leave", daemon=True).start()
+
+
+def _leave(worker: Any, app: Any) -> None:
+    """When the worker is told to stop, let polls answer and sockets reconnect elsewhere, so that it can end in time."""
+    while worker.alive:
+        time.sleep(0.2)
+    app.extensions["microsite.live"].close()
 
 
 def worker_int(worker: Any) -> None:

@@ -8,7 +8,7 @@ from microsite.core.identity import Role
 
 from . import services
 from .api import api
-from .credentials import setup
+from .credentials import for_socket, setup
 from .views import bp
 
 feature = Feature(
@@ -23,6 +23,7 @@ feature = Feature(
             name="REGISTRATION", parse=choice("open", "invite", "closed"), default="open", help="who may register"
         ),
     ),
+    capabilities={"credential": for_socket},
     permissions={"account:manage": Role.GUEST},
     tasks=(
         Task(name="auth.reset", run=services.mail_reset),

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Callable
 from datetime import timedelta
 
 import jwt
 from flask import Flask, Request, current_app, g
-from sqlalchemy import select, update
+from sqlalchemy import Select, or_, select, update
 
 from microsite.core.clock import now
 from microsite.core.db import db
@@ -63,6 +64,19 @@ def _by_header(request: Request) -> User | None:
 def by_secret(secret: str) -> User | None:
     """The member whom this API key or access token opens for; remembers credential and scopes for this request."""
     return _by_key(secret) if secret.startswith(KEY_PREFIX) else _by_token(secret)
+
+
+def for_socket(secret: str) -> tuple[User | None, int | None, Callable[[], bool]]:
+    """What a live connection needs: the member, the session row behind a token, and whether a key is still good."""
+    user = by_secret(secret)
+    row_id = g.get("token_row_id")
+    digest = hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
+    return user, row_id, lambda: row_id is not None or db.session.scalar(_live_key(digest)) is not None
+
+
+def _live_key(digest: str) -> Select[tuple[int]]:
+    ends = or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > now())
+    return select(ApiKey.id).where(ApiKey.secret_hash == digest, ends)
 
 
 def _by_key(secret: str) -> User | None:

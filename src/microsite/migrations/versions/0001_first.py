@@ -32,6 +32,20 @@ def upgrade() -> None:
     with op.batch_alter_table('jobs', schema=None) as batch_op:
         batch_op.create_index(batch_op.f('ix_jobs_run_at'), ['run_at'], unique=False)
 
+    op.create_table('rooms',
+    sa.Column('id', sa.Integer(), nullable=False),
+    sa.Column('public_id', sa.String(length=22), nullable=False),
+    sa.Column('kind', sa.String(length=16), nullable=False),
+    sa.Column('name', sa.String(length=80), nullable=False),
+    sa.Column('direct_key', sa.String(length=50), nullable=True),
+    sa.Column('last_seq', sa.Integer(), nullable=False),
+    sa.Column('active_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_rooms')),
+    sa.UniqueConstraint('direct_key', name=op.f('uq_rooms_direct_key')),
+    sa.UniqueConstraint('public_id', name=op.f('uq_rooms_public_id')),
+    sqlite_autoincrement=True
+    )
     op.create_table('users',
     sa.Column('id', sa.Integer(), nullable=False),
     sa.Column('username', sa.String(length=32), nullable=False),
@@ -72,6 +86,30 @@ def upgrade() -> None:
     with op.batch_alter_table('api_keys', schema=None) as batch_op:
         batch_op.create_index(batch_op.f('ix_api_keys_user_id'), ['user_id'], unique=False)
 
+    op.create_table('chat_events',
+    sa.Column('id', sa.Integer(), nullable=False),
+    sa.Column('room_id', sa.Integer(), nullable=False),
+    sa.Column('seq', sa.Integer(), nullable=False),
+    sa.Column('type', sa.String(length=16), nullable=False),
+    sa.Column('message_id', sa.String(length=22), nullable=False),
+    sa.Column('sender_id', sa.Integer(), nullable=True),
+    sa.Column('client_id', sa.String(length=36), nullable=True),
+    sa.Column('body', sa.Text(), nullable=False),
+    sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
+    sa.ForeignKeyConstraint(['room_id'], ['rooms.id'], name=op.f('fk_chat_events_room_id_rooms'), ondelete='CASCADE'),
+    sa.ForeignKeyConstraint(['sender_id'], ['users.id'], name=op.f('fk_chat_events_sender_id_users'), ondelete='SET NULL'),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_chat_events')),
+    sa.UniqueConstraint('message_id', name=op.f('uq_chat_events_message_id')),
+    sa.UniqueConstraint('room_id', 'seq', name=op.f('uq_chat_events_room_id_seq')),
+    sa.UniqueConstraint('sender_id', 'client_id', name=op.f('uq_chat_events_sender_id_client_id')),
+    sqlite_autoincrement=True
+    )
+    op.create_table('chat_pace',
+    sa.Column('user_id', sa.Integer(), nullable=False),
+    sa.Column('due', sa.Float(), nullable=False),
+    sa.ForeignKeyConstraint(['user_id'], ['users.id'], name=op.f('fk_chat_pace_user_id_users'), ondelete='CASCADE'),
+    sa.PrimaryKeyConstraint('user_id', name=op.f('pk_chat_pace'))
+    )
     op.create_table('file_usage',
     sa.Column('user_id', sa.Integer(), nullable=False),
     sa.Column('used_bytes', sa.BigInteger(), nullable=False),
@@ -138,6 +176,20 @@ def upgrade() -> None:
     )
     with op.batch_alter_table('mail_tokens', schema=None) as batch_op:
         batch_op.create_index(batch_op.f('ix_mail_tokens_user_id'), ['user_id'], unique=False)
+
+    op.create_table('memberships',
+    sa.Column('id', sa.Integer(), nullable=False),
+    sa.Column('room_id', sa.Integer(), nullable=False),
+    sa.Column('user_id', sa.Integer(), nullable=False),
+    sa.Column('last_read_seq', sa.Integer(), nullable=False),
+    sa.ForeignKeyConstraint(['room_id'], ['rooms.id'], name=op.f('fk_memberships_room_id_rooms'), ondelete='CASCADE'),
+    sa.ForeignKeyConstraint(['user_id'], ['users.id'], name=op.f('fk_memberships_user_id_users'), ondelete='CASCADE'),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_memberships')),
+    sa.UniqueConstraint('room_id', 'user_id', name=op.f('uq_memberships_room_id_user_id')),
+    sqlite_autoincrement=True
+    )
+    with op.batch_alter_table('memberships', schema=None) as batch_op:
+        batch_op.create_index(batch_op.f('ix_memberships_user_id'), ['user_id'], unique=False)
 
     op.create_table('sessions',
     sa.Column('id', sa.Integer(), nullable=False),
@@ -225,6 +277,10 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f('ix_sessions_expires_at'))
 
     op.drop_table('sessions')
+    with op.batch_alter_table('memberships', schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f('ix_memberships_user_id'))
+
+    op.drop_table('memberships')
     with op.batch_alter_table('mail_tokens', schema=None) as batch_op:
         batch_op.drop_index(batch_op.f('ix_mail_tokens_user_id'))
 
@@ -239,11 +295,14 @@ def downgrade() -> None:
 
     op.drop_table('files')
     op.drop_table('file_usage')
+    op.drop_table('chat_pace')
+    op.drop_table('chat_events')
     with op.batch_alter_table('api_keys', schema=None) as batch_op:
         batch_op.drop_index(batch_op.f('ix_api_keys_user_id'))
 
     op.drop_table('api_keys')
     op.drop_table('users')
+    op.drop_table('rooms')
     with op.batch_alter_table('jobs', schema=None) as batch_op:
         batch_op.drop_index(batch_op.f('ix_jobs_run_at'))
 

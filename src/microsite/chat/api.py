@@ -1,0 +1,119 @@
+"""JSON resources of chat."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from apiflask import APIBlueprint
+from flask import make_response, url_for
+from flask.typing import ResponseReturnValue
+from flask_login import current_user
+
+from microsite.core.access import requires
+from microsite.core.db import atomic
+from microsite.core.exceptions import ValidationFailed
+from microsite.core.pages import absolute
+from microsite.core.paging import decode, encode, next_link
+from microsite.core.schemas import PageQuery
+
+from . import queries, services
+from .policies import room_for
+from .queries import RoomView
+from .schemas import (
+    EventOutput,
+    EventsOutput,
+    EventsQuery,
+    MessageInput,
+    MessagesOutput,
+    MessagesQuery,
+    ReadInput,
+    RoomInput,
+    RoomOutput,
+    RoomsOutput,
+)
+
+api = APIBlueprint("chat", __name__, tag="Chat")
+
+
+def room_json(view: RoomView) -> dict[str, Any]:
+    return {
+        "id": view.room.public_id, "kind": view.room.kind, "name": view.name, "members": view.members,
+        "last_seq": view.room.last_seq, "last_read_seq": view.last_read_seq, "unread": view.unread,
+    }  # fmt: skip
+
+
+@api.get("/rooms")
+@requires("chat:use")
+@api.input(PageQuery, location="query")
+@api.output(RoomsOutput)
+def list_rooms(query_data: dict[str, Any]) -> Any:
+    """The member's rooms, newest first."""
+    page = queries.rooms_of(current_user, query_data["limit"], query_data["cursor"])
+    following = absolute(url_for("api.chat.list_rooms", limit=query_data["limit"], cursor=page.next_cursor))
+    items = [room_json(view) for view in queries.views_of(page.items, current_user)]
+    return {"items": items, "next_cursor": page.next_cursor}, 200, next_link(following, page.next_cursor)
+
+
+@api.post("/rooms")
+@requires("rooms:create")
+@api.input(RoomInput)
+@api.output(RoomOutput, status_code=201)
+@api.doc(responses={200: "The direct room that was there already"})
+def open_room(json_data: dict[str, Any]) -> Any:
+    """Open the direct room with a member: 201 when it is new, 200 when it was there."""
+    with atomic():
+        room, created = services.open_direct(current_user, json_data["with_"])
+        answer = room_json(queries.views_of([room], current_user)[0])
+    return answer, 201 if created else 200
+
+
+@api.get("/rooms/<room_id>/messages")
+@requires("chat:use")
+@api.input(MessagesQuery, location="query")
+@api.output(MessagesOutput)
+def list_messages(room_id: str, query_data: dict[str, Any]) -> Any:
+    """Messages of a room: newest first, or after a number oldest first."""
+    before, after, limit = query_data["before"], query_data["after"], query_data["limit"]
+    if query_data["cursor"]:
+        before = decode(query_data["cursor"])
+    if before is not None and after is not None:
+        raise ValidationFailed({"after": ["before and after exclude each other."]})
+    found, more = queries.messages(room_for(current_user, room_id), before=before, after=after, limit=limit)
+    last = found[-1]["seq"] if found and more else None
+    place = {"after": last} if after is not None else {"before": last}
+    following = absolute(url_for("api.chat.list_messages", room_id=room_id, limit=limit, **place))
+    cursor = encode(last) if last is not None and after is None else None
+    headers = next_link(following, str(last) if last is not None else None)
+    return {"items": found, "next_cursor": cursor}, 200, headers
+
+
+@api.post("/rooms/<room_id>/messages")
+@requires("chat:use")
+@api.input(MessageInput)
+@api.doc(responses={201: EventOutput, 200: "The first one, when this client_id came before"})
+def post_message(room_id: str, json_data: dict[str, Any]) -> ResponseReturnValue:
+    """Send a message; the same client_id again answers with the first one."""
+    with atomic():
+        event, created = services.post_message(current_user, room_id, json_data["client_id"], json_data["body"])
+    return make_response(event, 201 if created else 200)
+
+
+@api.get("/rooms/<room_id>/events")
+@requires("chat:use")
+@api.input(EventsQuery, location="query")
+@api.output(EventsOutput)
+def list_events(room_id: str, query_data: dict[str, Any]) -> Any:
+    """The log of a room after a number, waiting for something new if asked to."""
+    actor = current_user._get_current_object()
+    return services.wait_for_events(actor, room_id, query_data["after"], query_data["wait"])
+
+
+@api.put("/rooms/<room_id>/read")
+@requires("chat:use")
+@api.input(ReadInput)
+@api.output(RoomOutput)
+def mark_read(room_id: str, json_data: dict[str, Any]) -> Any:
+    """Say how far the member has read; the pointer only moves forward."""
+    with atomic():
+        room = services.mark_read(current_user, room_id, json_data["seq"])
+        return room_json(queries.views_of([room], current_user)[0])

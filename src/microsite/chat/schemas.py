@@ -1,0 +1,73 @@
+"""Shapes of the chat API."""
+
+from __future__ import annotations
+
+from apiflask import Schema
+from marshmallow import validate
+from marshmallow.fields import Boolean, Integer, List, Nested, Raw, String
+
+from microsite.core.schemas import Input, PageQuery
+
+SEQ_MAX = 2**31 - 1
+
+
+class RoomInput(Input):
+    kind = String(required=True, validate=validate.OneOf(["direct"]))
+    with_ = String(required=True, data_key="with", validate=validate.Length(1, 64), metadata={"description": "Username"})
+
+
+class RoomOutput(Schema):
+    id = String()
+    kind = String(validate=validate.OneOf(["direct", "room"]))
+    name = String()
+    members = List(String())
+    last_seq = Integer()
+    last_read_seq = Integer()
+    unread = Integer()
+
+
+class RoomsOutput(Schema):
+    items = List(Nested(RoomOutput))
+    next_cursor = String(allow_none=True)
+
+
+class MessageInput(Input):
+    client_id = String(required=True, metadata={"format": "uuid", "description": "Made by the client for this message"})
+    body = String(required=True, metadata={"description": "1 to 10,000 characters"})
+
+
+class EventOutput(Schema):
+    seq = Integer()
+    type = String()
+    id = String()
+    client_id = String(allow_none=True)
+    sender = String()
+    body = String()
+    created_at = String(metadata={"format": "date-time"})
+    edited_at = String(allow_none=True, metadata={"format": "date-time"})
+    attachments = List(Raw())
+
+
+class MessagesQuery(PageQuery):
+    before = Integer(load_default=None, validate=validate.Range(0, SEQ_MAX), metadata={"description": "Messages before this number, newest first"})
+    after = Integer(load_default=None, validate=validate.Range(0, SEQ_MAX), metadata={"description": "Messages after this number, oldest first"})
+
+
+class MessagesOutput(Schema):
+    items = List(Nested(EventOutput))
+    next_cursor = String(allow_none=True)
+
+
+class EventsQuery(Input):
+    after = Integer(load_default=0, validate=validate.Range(0, SEQ_MAX))
+    wait = Integer(load_default=0, validate=validate.Range(0, 25), metadata={"description": "Seconds to wait for something new"})
+
+
+class EventsOutput(Schema):
+    events = List(Nested(EventOutput))
+    last_seq = Integer()
+    reset = Boolean()
+
+
+class ReadInput(Input):
+    seq = Integer(required=True, strict=True, validate=validate.Range(0, SEQ_MAX))
