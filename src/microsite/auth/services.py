@@ -13,6 +13,7 @@ from microsite.core import tokens
 from microsite.core.clock import now
 from microsite.core.db import atomic, db
 from microsite.core.exceptions import Forbidden, NotFound, RateLimited, Unauthorized, ValidationFailed
+from microsite.core.feature import registry
 from microsite.core.forms import unprintable
 from microsite.core.identity import Role, User, rotated_login_id
 from microsite.core.jobs import enqueue
@@ -314,6 +315,16 @@ def set_role(user: User, role: Role) -> None:
     """Change the role; it holds from the next request on."""
     user.role = role.value
     current_app.logger.warning("role changed", extra={"user": user.username, "role": role.value})
+
+
+def delete_user(user: User) -> None:
+    """Delete a member: features remove what is theirs by the capability `member_leaves`; messages stay, without a name."""
+    for leave in registry().capability("member_leaves").values():
+        leave(user)
+    cut_connections(user_id=user.id)
+    db.session.flush()
+    db.session.delete(user)
+    current_app.logger.warning("account deleted", extra={"user": user.username})
 
 
 def purge_unconfirmed() -> None:

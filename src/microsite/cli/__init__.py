@@ -7,7 +7,7 @@ import sys
 import click
 
 from microsite import __version__
-from microsite.cli import serve, settings
+from microsite.cli import blueprint, checks, database, serve, settings, user
 from microsite.config import ConfigError
 
 
@@ -17,7 +17,11 @@ def microsite() -> None:
     """A small site that a group of people runs for itself."""
 
 
-for command in (serve.serve, serve.prepare, settings.config):
+COMMANDS = (
+    serve.serve, serve.prepare, settings.config, checks.check, user.user, database.database, settings.features,
+    blueprint.new_blueprint,
+)  # fmt: skip
+for command in COMMANDS:
     microsite.add_command(command)
 
 

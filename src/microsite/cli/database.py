@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import secrets
+import sys
 from pathlib import Path
 
 import click
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from flask import Flask
-from flask_migrate import upgrade
+from flask_migrate import downgrade, upgrade
+from flask_migrate import revision as write_revision
 from sqlalchemy.exc import SQLAlchemyError
 
 from microsite.auth.services import setup_token
@@ -39,14 +43,19 @@ def current() -> str | None:
 
 
 def make_ready(app: Flask) -> None:
-    """Migrate SQLite by itself; on other databases refuse an unmigrated one. Greets on an empty site."""
+    """What every start needs: a migrated database, and on an empty site the greeting."""
+    make_migrated(app)
+    greet(app)
+    release()
+
+
+def make_migrated(app: Flask) -> None:
+    """Migrate SQLite by itself; refuse another database that is not migrated. Raises ConfigError."""
     found, wanted = current(), head(app)
     if found != wanted:
         if db.engine.dialect.name != "sqlite":
             raise ConfigError("DATABASE_URL: the database is not migrated; run: microsite db upgrade")
         migrate_sqlite(app, found)
-    greet(app)
-    release()
 
 
 def greet(app: Flask) -> None:
@@ -78,3 +87,68 @@ def copy_sqlite(folder: Path, revision: str) -> Path:
         old.unlink()
     click.echo(f"The database was copied to {target} before its migration.", err=True)
     return target
+
+
+@click.group("db")
+def database() -> None:
+    """The database: upgrade, downgrade, status, revision."""
+
+
+def _app() -> Flask:
+    from microsite.app import create_app
+
+    return create_app()
+
+
+@database.command("upgrade")
+def db_upgrade() -> None:
+    """Bring the database to the newest revision."""
+    app = _app()
+    with app.app_context():
+        found, wanted = current(), head(app)
+        if found != wanted:
+            if db.engine.dialect.name == "sqlite":
+                migrate_sqlite(app, found)
+            else:
+                upgrade()
+        click.echo(f"The database is at revision {wanted}.")
+
+
+@database.command("downgrade")
+@click.argument("revision")
+def db_downgrade(revision: str) -> None:
+    """Take the database back to an older revision (`base` empties it)."""
+    app = _app()
+    with app.app_context():
+        found = current()
+        if db.engine.dialect.name == "sqlite" and found is not None:
+            copy_sqlite(Path(app.config["INSTANCE"], "copies"), found)
+        try:
+            downgrade(revision=revision)
+        except CommandError as error:
+            raise ConfigError(f"{error}.") from None
+        click.echo(f"The database is at revision {current() or 'base'}.")
+
+
+@database.command("status")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def db_status(as_json: bool) -> None:
+    """Say at which revision the database is; exit 1 when it is not the newest."""
+    app = _app()
+    with app.app_context():
+        found, wanted = current(), head(app)
+    if as_json:
+        click.echo(json.dumps({"revision": found, "newest": wanted}))
+    else:
+        click.echo(f"The database is at revision {found or 'none'}; the newest is {wanted}.")
+    sys.exit(0 if found == wanted else 1)
+
+
+@database.command("revision")
+@click.argument("message")
+def db_revision(message: str) -> None:
+    """Write a migration from what the models say and the database does not have yet (for contributors)."""
+    app = _app()
+    with app.app_context():
+        number = f"{int(head(app)) + 1:04d}"
+        write_revision(message=message, rev_id=number, autogenerate=True)

@@ -49,3 +49,30 @@ def masked(value: Any) -> str | None:
     if "://" in str(value):
         return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:••••@", str(value))
     return "••••"
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def features(as_json: bool) -> None:
+    """Show the registration cards of all features."""
+    from microsite.app import known_features, load_config
+
+    off = load_config().values["FEATURES_OFF"]
+    rows = [
+        {
+            "name": f.name, "summary": f.summary, "on": f.name not in off, "can_be_off": f.can_be_off,
+            "permissions": {name: role.value for name, role in f.permissions.items()},
+            "settings": [setting.name for setting in f.settings], "capabilities": sorted(f.capabilities),
+            "tasks": [task.name for task in f.tasks],
+        }
+        for f in known_features()
+    ]  # fmt: skip
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    for row in rows:
+        state = "on" if row["on"] else "off"
+        click.echo(f"{row['name']:<10} {state:<4} {row['summary']}")
+        for what in ("permissions", "settings", "capabilities", "tasks"):
+            if row[what]:
+                click.echo(f"{'':<15} {what}: {', '.join(row[what])}")
