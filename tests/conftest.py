@@ -23,6 +23,7 @@ from typing import Any
 import pytest
 import requests
 from sqlalchemy import create_engine, text
+from sqlalchemy.pool import NullPool
 
 for _name in [name for name in os.environ if name.startswith("MICROSITE_")]:
     del os.environ[_name]
@@ -88,7 +89,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     options = ["-p", str(port), "-k", str(folder), "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "max_connections=300"]
     server = subprocess.Popen([*as_user, str(Path(initdb).with_name("postgres")), "-D", data, *options], **quiet)
     base = f"postgresql+psycopg://postgres@127.0.0.1:{port}"
-    engine = create_engine(f"{base}/postgres", isolation_level="AUTOCOMMIT")
+    engine = create_engine(f"{base}/postgres", isolation_level="AUTOCOMMIT", poolclass=NullPool)
 
     def up() -> bool:
         with contextlib.suppress(Exception), engine.connect() as connection:
@@ -121,7 +122,7 @@ def new_database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
 
 
 def _new_postgres(base: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], str]:
-    engine = create_engine(f"{base}/postgres", isolation_level="AUTOCOMMIT")
+    engine = create_engine(f"{base}/postgres", isolation_level="AUTOCOMMIT", poolclass=NullPool)
     with engine.connect() as connection:
         connection.execute(text("CREATE DATABASE template_microsite"))
     migrated(f"{base}/template_microsite", tmp_path_factory.mktemp("template"))
@@ -139,6 +140,11 @@ def migrated(url: str, folder: Path) -> None:
     """Bring a database to the newest revision, by the operator's command."""
     environment = os.environ | {"MICROSITE_DATABASE_URL": url, "MICROSITE_INSTANCE": str(folder)}
     subprocess.run([*MICROSITE, "db", "upgrade"], env=environment, check=True, stderr=subprocess.DEVNULL)
+
+
+@pytest.fixture(autouse=True)
+def _push_request_context() -> None:
+    """Keep pytest-flask from putting every test into a GET request: a test opens the context that it needs."""
 
 
 # --- applications and members --------------------------------------------------------------------------------------

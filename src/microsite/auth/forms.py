@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wtforms import BooleanField, PasswordField, SelectField, StringField, TextAreaField
+from wtforms import BooleanField, PasswordField, SelectChoice, SelectField, StringField, TextAreaField
 from wtforms.validators import EqualTo, InputRequired, Length
 
 from microsite.core.forms import Form, Printable
@@ -55,4 +55,4 @@ class ChangePassword(NewPassword):
 
 class NewKey(Form):
     name = StringField("What for", [InputRequired("Say what the key is for."), Length(1, 80), Printable()])
-    expires_in = SelectField("Ends", choices=[("", "never"), ("2592000", "in 30 days"), ("31536000", "in a year")])
+    expires_in = SelectField("Ends", choices=[SelectChoice("", "never"), SelectChoice("2592000", "in 30 days"), SelectChoice("31536000", "in a year")])

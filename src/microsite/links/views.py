@@ -7,6 +7,7 @@ from typing import Any
 from flask import Blueprint, Response, current_app, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
+from wtforms import SelectChoice
 
 from microsite.core import clock
 from microsite.core.access import public, requires, wants_json, without_csrf
@@ -18,7 +19,7 @@ from microsite.core.passwords import hash_password
 from microsite.core.sessions import client_address
 
 from . import queries, services
-from .forms import LIVES, NewLink, OpenLink, Revoke
+from .forms import LIVES, USES, NewLink, OpenLink, Revoke
 from .models import Link
 from .opening import json_body, opened_json
 from .policies import link_for
@@ -76,12 +77,18 @@ def new() -> ResponseReturnValue:
 def _new_page(form: NewLink, chosen: list[str], status: int = 200) -> ResponseReturnValue:
     answering = provider("files")
     items = answering.own(current_user, chosen[:100]) if answering and chosen else []
-    longest = current_app.config["LINK_EXPIRY_MAX"].total_seconds()
-    form.expires_in.choices = [(value, label) for value, label in LIVES.items() if int(value) <= longest] or [(str(int(longest)), "as long as possible")]
+    _offer_choices(form)
+    return render_template("links/new.html", form=form, items=items), status
+
+
+def _offer_choices(form: NewLink) -> None:
+    """Offer what the operator's ceilings allow."""
+    longest = int(current_app.config["LINK_EXPIRY_MAX"].total_seconds())
+    lives = [life for life in LIVES if int(life.value) <= longest]
+    form.expires_in.choices = lives or [SelectChoice(str(longest), "as long as possible")]
     most = current_app.config["LINK_USES_MAX"]
     if most is not None:
-        form.max_uses.choices = [(value, label) for value, label in form.max_uses.choices if value and int(value) <= most]
-    return render_template("links/new.html", form=form, items=items), status
+        form.max_uses.choices = [uses for uses in USES if uses.value and int(uses.value) <= most]
 
 
 @bp.post("/links/")
@@ -90,8 +97,7 @@ def create() -> ResponseReturnValue:
     """Make the link and show its address, this once."""
     form = NewLink()
     files = request.form.getlist("file")
-    longest = str(int(current_app.config["LINK_EXPIRY_MAX"].total_seconds()))
-    form.expires_in.choices = [*LIVES.items(), (longest, "as long as possible")]
+    _offer_choices(form)
     if not form.validate():
         return _new_page(form, files, 422)
     if not files and not (form.text.data or "").strip():
