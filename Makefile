@@ -19,6 +19,10 @@ lock: .venv/bin/python
 	$(COMPILE) pyproject.toml -o requirements/run.txt
 	$(COMPILE) pyproject.toml --group test -o requirements/test.txt
 	$(COMPILE) --group tox -o requirements/tox.txt
+	rm -f requirements/lowest.txt
+	$(COMPILE) --resolution lowest-direct pyproject.toml -o requirements/floor.txt
+	$(COMPILE) pyproject.toml --group test -c requirements/floor.txt -o requirements/lowest.txt
+	rm requirements/floor.txt
 	npm install --package-lock-only --omit-lockfile-registry-resolved
 
 .venv/bin/python:

@@ -147,6 +147,12 @@ def _push_request_context() -> None:
     """Keep pytest-flask from putting every test into a GET request: a test opens the context that it needs."""
 
 
+@pytest.fixture
+def client(app: Any) -> Any:
+    """A test client that keeps no context open between its requests."""
+    return app.test_client()
+
+
 # --- applications and members --------------------------------------------------------------------------------------
 
 

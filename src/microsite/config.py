@@ -241,6 +241,43 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+class _Reading:
+    """The values as they are read, source by source."""
+
+    def __init__(self, settings: Iterable[Setting], *, others_allowed: bool) -> None:
+        self.table = {s.name: s for s in settings}
+        self.others_allowed = others_allowed
+        self.values: dict[str, Any] = {s.name: s.default for s in self.table.values()}
+        self.sources = dict.fromkeys(self.table, "default")
+
+    def put(self, name: str, raw: Any, source: str, label: str) -> None:
+        """Take one value. Raises ConfigError for a name that nobody knows or a value that does not hold."""
+        if name not in self.table:
+            if self.others_allowed:
+                return
+            raise ConfigError(f"{label} is not a setting.")
+        try:
+            self.values[name] = self.table[name].parse(raw)
+        except ValueError as error:
+            shown = "" if self.table[name].secret else f" ({raw!r})"
+            raise ConfigError(f"{label}{shown} {error}.") from None
+        self.sources[name] = source
+
+    def put_file(self) -> None:
+        for name, raw in _config_file(Path(self.values["INSTANCE"], "config.toml")).items():
+            if name == "INSTANCE":
+                raise ConfigError("config.toml: instance cannot be set there, since the file lies in that folder.")
+            self.put(name, raw, "config.toml", f"config.toml: {name.lower()}")
+
+    def put_environment(self, environ: Mapping[str, str]) -> None:
+        for name in PLATFORM_NAMES:
+            if environ.get(name):
+                self.put(name, environ[name], f"environment {name}", name)
+        for name, raw in environ.items():
+            if name.startswith(PREFIX) and name.removeprefix(PREFIX) not in NOT_SETTINGS:
+                self.put(name.removeprefix(PREFIX), raw, f"environment {name}", name)
+
+
 def load(
     settings: Iterable[Setting],
     overrides: Mapping[str, Any] | None = None,
@@ -252,41 +289,19 @@ def load(
 
     `others_allowed` skips names that stand in another table. Raises ConfigError with a sentence that names the setting.
     """
+    overrides = overrides or {}
     environ = {k: v for k, v in dotenv_values(".env").items() if v is not None} | dict(os.environ if environ is None else environ)
-    table = {s.name: s for s in settings}
     preset = preset_name(environ)
-    values: dict[str, Any] = {s.name: s.default for s in table.values()}
-    sources = dict.fromkeys(table, "default")
-
-    def put(name: str, raw: Any, source: str, label: str) -> None:
-        if name not in table:
-            if others_allowed:
-                return
-            raise ConfigError(f"{label} is not a setting.")
-        try:
-            values[name] = table[name].parse(raw)
-        except ValueError as error:
-            shown = "" if table[name].secret else f" ({raw!r})"
-            raise ConfigError(f"{label}{shown} {error}.") from None
-        sources[name] = source
-
+    reading = _Reading(settings, others_allowed=others_allowed)
     for name, raw in PRESETS[preset].items():
-        put(name, raw, f"preset {preset}", name)
-    instance = (overrides or {}).get("INSTANCE") or environ.get(PREFIX + "INSTANCE") or os.path.abspath("instance")
-    put("INSTANCE", instance, "default", PREFIX + "INSTANCE")
-    for name, raw in _config_file(Path(values["INSTANCE"], "config.toml")).items():
-        if name == "INSTANCE":
-            raise ConfigError("config.toml: instance cannot be set there, since the file lies in that folder.")
-        put(name, raw, "config.toml", f"config.toml: {name.lower()}")
-    for name in PLATFORM_NAMES:
-        if environ.get(name):
-            put(name, environ[name], f"environment {name}", name)
-    for name, raw in environ.items():
-        if name.startswith(PREFIX) and name.removeprefix(PREFIX) not in NOT_SETTINGS:
-            put(name.removeprefix(PREFIX), raw, f"environment {name}", name)
-    for name, raw in (overrides or {}).items():
-        put(name, raw, "argument", name)
-
+        reading.put(name, raw, f"preset {preset}", name)
+    instance = overrides.get("INSTANCE") or environ.get(PREFIX + "INSTANCE") or os.path.abspath("instance")
+    reading.put("INSTANCE", instance, "default", PREFIX + "INSTANCE")
+    reading.put_file()
+    reading.put_environment(environ)
+    for name, raw in overrides.items():
+        reading.put(name, raw, "argument", name)
+    values, sources = reading.values, reading.sources
     values["ENV"], sources["ENV"] = preset, "environment MICROSITE_ENV" if PREFIX + "ENV" in environ else "default"
     _derive(values)
     _validate(values)

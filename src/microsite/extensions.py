@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flask_bcrypt import Bcrypt
 from flask_bootstrap import Bootstrap5
 from flask_limiter import Limiter
@@ -20,7 +22,7 @@ from sqlalchemy.orm import DeclarativeBase
 class Base(DeclarativeBase):
     """Base of all models. Every constraint has a name, so that SQLite's batch migrations can find it."""
 
-    __table_args__ = {"sqlite_autoincrement": True}  # a number is never given to a second row
+    __table_args__: Any = {"sqlite_autoincrement": True}  # a number is never given to a second row
     metadata = MetaData(
         naming_convention={
             "ix": "ix_%(column_0_N_label)s",

@@ -74,7 +74,7 @@ def for_socket(secret: str) -> tuple[User | None, int | None, Callable[[], bool]
     return user, row_id, lambda: row_id is not None or db.session.scalar(_live_key(digest)) is not None
 
 
-def _live_key(digest: str) -> Select[tuple[int]]:
+def _live_key(digest: str) -> Select[int]:
     ends = or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > now())
     return select(ApiKey.id).where(ApiKey.secret_hash == digest, ends)
 

@@ -27,7 +27,7 @@ class Register(NewPassword):
         "Name", description="3 to 32 letters, digits, _ or -. Others see it.",
         render_kw={"autocomplete": "username", "autocapitalize": "none", "spellcheck": "false", "required": True},
     )  # fmt: skip
-    email = StringField("E-mail", [InputRequired("Give your e-mail address."), Length(max=254)], render_kw={"type": "email", "autocomplete": "email"})
+    email = StringField("E-mail", [InputRequired("Give your e-mail address."), Length(max=254), Printable()], render_kw={"type": "email", "autocomplete": "email"})
 
 
 class SignIn(Form):

@@ -23,7 +23,8 @@ def common_passwords() -> frozenset[str]:
 
 def _site_words() -> set[str]:
     host = urlsplit(current_app.config["BASE_URL"]).hostname or ""
-    words = {"microsite", current_app.config["SITE_NAME"], *host.split(".")}
+    name = current_app.config["SITE_NAME"]
+    words = {"microsite", name, *name.split(), *host.split(".")}
     return {re.sub(r"\W|_", "", word).casefold() for word in words} - {""}
 
 

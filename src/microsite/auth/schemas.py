@@ -10,7 +10,7 @@ from microsite.core.schemas import Input, line, utc
 
 
 class TokenInput(Input):
-    username = String(required=True, validate=validate.Length(1, 254))
+    username = String(required=True, validate=line(1, 254))
     password = String(required=True, validate=validate.Length(1, 1024))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from datetime import timedelta
 
 from email_validator import EmailNotValidError, validate_email
@@ -11,7 +12,7 @@ from sqlalchemy import select
 
 from microsite.core import tokens
 from microsite.core.clock import now
-from microsite.core.db import atomic, db
+from microsite.core.db import atomic, db, release
 from microsite.core.exceptions import Forbidden, NotFound, RateLimited, Unauthorized, ValidationFailed
 from microsite.core.feature import registry
 from microsite.core.forms import unprintable
@@ -35,6 +36,8 @@ WRONG_BY_ADDRESS = Throttle("sign-in address", "30 per 5 minutes", "Too many wro
 REGISTER_BY_ADDRESS = Throttle("register address", "20 per hour", "Too many registrations from your network.")
 RESET_BY_ADDRESS = Throttle("reset address", "20 per hour", "Too many of these mails from your network.")
 MAIL_BY_ACCOUNT = Throttle("mail account", "5 per hour", "Too many of these mails to this address.")
+
+_turns = tuple(threading.Lock() for _ in range(64))
 
 RESERVED = frozenset(
     "about abuse account admin administrator anonymous api auth bot chat contact deleted everyone explore feed files "
@@ -138,6 +141,8 @@ def create_user(username: str, email: str, password_hash: str, role: Role, *, co
     )  # fmt: skip
     db.session.add(user)
     db.session.flush()
+    if role is Role.ADMIN:
+        tokens.withdraw("setup", None)  # the site has its first administrator, so the printed address is over
     current_app.logger.info("account created", extra={"user": username, "role": role.value})
     return user
 
@@ -147,9 +152,11 @@ def register(username: str, email: str, password_hash: str) -> User | None:
 
     Without a mail server the member is confirmed at once and returned. With one a mail goes out and None comes
     back: to the new address to confirm it, or to the known one to say that it is known. Both look the same.
+    Raises ValidationFailed, RateLimited.
     """
     if not current_app.config["MAIL_SERVER"]:
         return create_user(username, email, password_hash, Role.MEMBER, confirmed=True)
+    MAIL_BY_ACCOUNT.spend(email.casefold())  # known or not, so that the limit does not tell either
     known = user_by_email(email)
     if known:
         send_mail(known.email, "You have an account already", "auth/mail/known.txt", user=known)
@@ -190,6 +197,11 @@ def setup_token() -> str | None:
 # --- signing in --------------------------------------------------------------------------------------------------
 
 
+def _turn(account: str) -> threading.Lock:
+    """One guess at a time for one account: guesses sent at the same moment would all pass the limit before any counts."""
+    return _turns[hash(account) % len(_turns)]
+
+
 def verify(name_or_email: str, password: str, address: str) -> User:
     """The member with that name or address and password.
 
@@ -198,14 +210,16 @@ def verify(name_or_email: str, password: str, address: str) -> User:
     """
     user = find_user(name_or_email)
     account = f"id {user.id}" if user else f"name {name_or_email.strip().casefold()[:100]}"
-    WRONG_BY_ACCOUNT.check(account)
-    WRONG_BY_ADDRESS.check(address)
     stored = user.password_hash if user else None
-    if not check_password(stored, password) or user is None or not user.is_active:
-        WRONG_BY_ACCOUNT.hit(account)
-        WRONG_BY_ADDRESS.hit(address)
-        current_app.logger.warning("sign-in failed", extra={"account": account})
-        raise Unauthorized("The name or the password is not right.")
+    release()  # no connection is held while guesses wait for their turn
+    with _turn(account):
+        WRONG_BY_ACCOUNT.check(account)
+        WRONG_BY_ADDRESS.check(address)
+        if not check_password(stored, password) or user is None or not user.is_active:
+            WRONG_BY_ACCOUNT.hit(account)
+            WRONG_BY_ADDRESS.hit(address)
+            current_app.logger.warning("sign-in failed", extra={"account": account})
+            raise Unauthorized("The name or the password is not right.")
     if user.confirmed_at is None:
         raise Forbidden("Confirm your address first: open the mail that we sent you.")
     return user
@@ -213,10 +227,12 @@ def verify(name_or_email: str, password: str, address: str) -> User:
 
 def verify_own(user: User, password: str) -> None:
     """Check the password of somebody who is signed in. Raises ValidationFailed, RateLimited."""
-    WRONG_BY_ACCOUNT.check(f"id {user.id}")
-    if not check_password(user.password_hash, password):
-        WRONG_BY_ACCOUNT.hit(f"id {user.id}")
-        raise ValidationFailed({"current": ["This is not your present password."]})
+    account = f"id {user.id}"
+    with _turn(account):
+        WRONG_BY_ACCOUNT.check(account)
+        if not check_password(user.password_hash, password):
+            WRONG_BY_ACCOUNT.hit(account)
+            raise ValidationFailed({"current": ["This is not your present password."]})
 
 
 def remail_confirmation(user: User) -> None:
@@ -314,6 +330,8 @@ def enable(user: User) -> None:
 def set_role(user: User, role: Role) -> None:
     """Change the role; it holds from the next request on."""
     user.role = role.value
+    if role is Role.ADMIN:
+        tokens.withdraw("setup", None)
     current_app.logger.warning("role changed", extra={"user": user.username, "role": role.value})
 
 

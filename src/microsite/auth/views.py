@@ -86,7 +86,8 @@ def login() -> ResponseReturnValue:
     """Sign in by name or e-mail address, and go on to the page that was asked for."""
     if current_user.is_authenticated:
         return redirect(safe_next(), 303)
-    form, status, headers = SignIn(), 200, {}
+    form, status = SignIn(), 200
+    headers: dict[str, str] = {}
     if form.is_submitted():
         status = 401
         if form.validate():
@@ -203,7 +204,7 @@ def set_up(token: str) -> ResponseReturnValue:
 # --- the account -------------------------------------------------------------------------------------------------
 
 
-def _account(status: int = 200, key: str | None = None, **forms: Any) -> ResponseReturnValue:
+def _account(status: int = 200, key: str | None = None, **forms: Any) -> tuple[str, int]:
     details = forms.get("details") or Details(obj=current_user, formdata=None)
     page = render_template(
         "auth/account.html", details=details, password=forms.get("password") or ChangePassword(formdata=None),
@@ -250,7 +251,7 @@ def password() -> ResponseReturnValue:
         return _account(422, password=form)
     except RateLimited as refused:
         form.form_errors.append(refused.detail)
-        return *_account(429, password=form), refused.headers  # type: ignore[return-value]
+        return *_account(429, password=form), refused.headers
     user = current_user._get_current_object()
     with atomic():
         services.set_password(user, hashed)

@@ -20,7 +20,6 @@ from . import queries, services
 from .policies import room_for
 from .queries import RoomView
 from .schemas import (
-    EventOutput,
     EventsOutput,
     EventsQuery,
     MessageInput,
@@ -90,7 +89,7 @@ def list_messages(room_id: str, query_data: dict[str, Any]) -> Any:
 @api.post("/rooms/<room_id>/messages")
 @requires("chat:use")
 @api.input(MessageInput)
-@api.doc(responses={201: EventOutput, 200: "The first one, when this client_id came before"})
+@api.doc(responses={201: "The event", 200: "The first one, when this client_id came before"})
 def post_message(room_id: str, json_data: dict[str, Any]) -> ResponseReturnValue:
     """Send a message; the same client_id again answers with the first one."""
     with atomic():

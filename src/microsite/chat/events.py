@@ -20,7 +20,7 @@ from microsite.extensions import socketio
 from . import queries, services
 
 
-def setup(app: Flask) -> None:
+def setup(_app: Flask) -> None:
     """Bind the handlers to the socket server of this application."""
     for name, handler in (("connect", connect), ("disconnect", disconnect), ("send", send)):
         socketio.on_event(name, handler, namespace=NAMESPACE)

@@ -17,7 +17,7 @@ def config(as_json: bool) -> None:
     from microsite.app import load_config, settings_table
 
     found = load_config()
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "name": setting.name,
             "value": masked(found.values[setting.name]) if setting.secret else plain(found.values[setting.name]),
@@ -58,7 +58,7 @@ def features(as_json: bool) -> None:
     from microsite.app import known_features, load_config
 
     off = load_config().values["FEATURES_OFF"]
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "name": f.name, "summary": f.summary, "on": f.name not in off, "can_be_off": f.can_be_off,
             "permissions": {name: role.value for name, role in f.permissions.items()},

@@ -38,8 +38,8 @@ class _Sending(io.FileIO):
         self._left = length
         self._on_close: Callable[[], None] | None = on_close
 
-    def read(self, size: int = -1, /) -> bytes:
-        data = super().read(self._left if size < 0 else min(size, self._left)) or b""
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(self._left if size is None or size < 0 else min(size, self._left)) or b""
         self._left -= len(data)
         return data
 
@@ -71,10 +71,14 @@ def _range(size: int, etag: str, modified: datetime) -> tuple[int, int] | None:
         request.environ, etag=etag, last_modified=modified, ignore_if_range=False
     ):
         return None
-    found = asked.range_for_length(size)
-    if found is None:
+    start, end = asked.ranges[0]
+    if start < 0:  # the last bytes; more than there are means all of them, which Werkzeug would refuse
+        start, end = max(0, size + start), None
+    elif end is None and request.headers["Range"].partition("=")[2].strip().startswith("-"):
+        raise ValueError  # the last 0 bytes
+    if start >= size:
         raise ValueError
-    return found[0], found[1] - 1
+    return start, min(end or size, size) - 1
 
 
 def send_object(

@@ -6,6 +6,7 @@ request cycle, so a WSGI gate in front of it repeats the Host check and counts t
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import Counter
@@ -88,10 +89,8 @@ class Live:
             self.news.notify_all()
         if socketio.server is not None:
             for engine_sid in list(socketio.server.eio.sockets):
-                try:
+                with contextlib.suppress(KeyError):  # it went by itself
                     socketio.server.eio.disconnect(engine_sid)
-                except KeyError:
-                    pass  # it went by itself
 
     def _sweep_for_ever(self) -> None:
         while not self.closing:
@@ -184,7 +183,7 @@ class _WholeSends:
 class HardenedWebSocket(SimpleWebSocketWSGI):
     """The driver of engineio with whole sends, and a size limit that holds before a message is in memory."""
 
-    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:  # noqa: ARG002 - WSGI
         for name in ("gunicorn.socket", "werkzeug.socket"):
             if name in environ:
                 environ = environ | {name: _WholeSends(environ[name])}

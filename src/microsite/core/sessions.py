@@ -111,7 +111,7 @@ class SqlSessionInterface(ServerSideSessionInterface):
         g.session_user = user
         return session
 
-    def save_session(self, app: Flask, session: BrowserSession, response: Response) -> None:  # type: ignore[override]
+    def save_session(self, app: Flask, session: BrowserSession, response: Response) -> None:
         if session.accessed:
             response.vary.add("Cookie")
         if g.get("no_session"):

@@ -13,6 +13,7 @@ import os
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -108,7 +109,7 @@ class LocalStorage:
 
     def open(self, key: str) -> BinaryIO:
         """The object for reading. Raises FileNotFoundError."""
-        return open(self.path(key), "rb", buffering=0)  # type: ignore[return-value] # noqa: SIM115 - the caller closes it
+        return open(self.path(key), "rb", buffering=0)  # noqa: SIM115 - the caller closes it
 
     def delete(self, key: str) -> None:
         """Remove an object; one that is gone already is fine."""
@@ -136,7 +137,7 @@ class LocalStorage:
             if batch and (len(batch) == 500 or not key):  # noqa: PLR2004 - rows of one query
                 for orphan in set(batch) - wanted(batch):
                     # The lock says that nobody is about to commit a row for it, so a second look is final.
-                    removed += _remove_if_idle(self.path(orphan), lambda orphan=orphan: not wanted([orphan]))
+                    removed += _remove_if_idle(self.path(orphan), partial(_unwanted, wanted, orphan))
                 batch = []
         return removed
 
@@ -151,6 +152,10 @@ def _remove_if_idle(path: Path, still: Callable[[], bool] = lambda: True) -> int
             return 1
     except (BlockingIOError, FileNotFoundError):
         return 0
+
+
+def _unwanted(wanted: Callable[[list[str]], set[str]], key: str) -> bool:
+    return not wanted([key])
 
 
 def _full_or(error: OSError) -> Exception:

@@ -6,11 +6,13 @@ checked, and no file is opened before the form's token was seen. What breaks off
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from flask import request
+from werkzeug.datastructures import Headers
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder, NeedData
 
@@ -66,6 +68,11 @@ def check_length(limit: int, name: str = "This upload", *, overhead: int = 0) ->
         storage().check_room(length)
 
 
+def _proven() -> bool:
+    """Whether a credential opened this request, or the guard has checked a token in its header."""
+    return by_credential() or bool(request.headers.get("X-CSRFToken"))
+
+
 def announced_size() -> int:
     """Bytes of files that this request surely brings, by its Content-Length."""
     length = request.content_length or 0
@@ -76,9 +83,11 @@ def announced_size() -> int:
 def receive_body(name: str, limit: int) -> Iterator[Received]:
     """Take the raw body as one file of up to `limit` bytes; kept only if the block ends well.
 
-    Raises FileTooLarge, UploadIncomplete, StorageFull, Unavailable.
+    Raises CsrfFailed, FileTooLarge, UploadIncomplete, StorageFull, Unavailable.
     """
     check_length(limit, name)
+    if not _proven():
+        check_csrf("")  # a raw body has no place for the form's token
     release()
     with slot(), storage().writer() as writer:
         for chunk in _chunks():
@@ -94,10 +103,12 @@ def receive_form(limit: int, accept: Callable[[str], None]) -> Iterator[list[Rec
     (checked by the guard) or by `csrf_token` as its first part. Raises also CsrfFailed, ValidationFailed.
     """
     boundary = request.mimetype_params.get("boundary", "")
-    if request.mimetype != "multipart/form-data" or not boundary:
+    if request.mimetype != "multipart/form-data":
         raise TypeNotAllowed(f"Files are sent as multipart/form-data here, not {request.mimetype or 'without a type'}.")
+    if not boundary:
+        raise BadRequest("The form does not say by which boundary its parts are divided.")
     check_length(limit, overhead=FORM_OVERHEAD)
-    proven = by_credential() or "X-CSRFToken" in request.headers
+    proven = _proven()
     release()
     with slot(), ExitStack() as stack:
         received = [
@@ -115,26 +126,33 @@ def _write(writer: Writer, chunk: bytes | bytearray, limit: int, name: str) -> N
     writer.write(chunk)
 
 
+def _opened(name: str, accept: Callable[[str], None], stack: ExitStack) -> Writer:
+    accept(name)
+    return stack.enter_context(storage().writer())
+
+
 def _file_parts(
     boundary: bytes, limit: int, accept: Callable[[str], None], proven: bool, stack: ExitStack
 ) -> Iterator[tuple[str, Writer]]:
     """Walk the parts in order; the first may be the form's token, and every `file` becomes a writer that is full."""
     writer: Writer | None = None
     name, token = "", bytearray()
-    in_token = False
+    in_token = unnamed = False
     for event in _events(boundary):
         if isinstance(event, Field):
-            in_token, writer = event.name == "csrf_token", None
+            in_token, unnamed, writer = event.name == "csrf_token", False, None
         elif isinstance(event, File):
             if not proven:
                 check_csrf(token.decode("ascii", "replace"))
                 proven = True
             in_token, writer = False, None
+            unnamed = event.name == "file" and not event.filename
             if event.name == "file" and event.filename:
-                name = event.filename
-                accept(name)
-                writer = stack.enter_context(storage().writer())
+                name = _name_as_sent(event)
+                writer = _opened(name, accept, stack)
         elif isinstance(event, Data):
+            if unnamed and event.data:  # an empty field of a browser has neither name nor bytes
+                name, writer, unnamed = "file", _opened("file", accept, stack), False
             if writer is not None:
                 _write(writer, event.data, limit, name)
             elif in_token:
@@ -148,8 +166,23 @@ def _file_parts(
         check_csrf(token.decode("ascii", "replace"))
 
 
+def _name_as_sent(event: File) -> str:
+    """Werkzeug takes a backslash for an escape; browsers send it as it stands, and before a quote it is one."""
+    head = event.headers["Content-Disposition"]
+    found = re.search(r'filename="((?:[^"\\]|\\.)*)"', head, re.IGNORECASE)
+    if found is None or "\\" not in found[1] or "filename*" in head.lower():
+        return event.filename
+    return found[1].replace('\\"', '"').replace("%22", '"')
+
+
+class _Decoder(MultipartDecoder):
+    def _parse_headers(self, data: bytes | bytearray) -> Headers:
+        # a name in an old encoding is kept as far as it can be read; Werkzeug would refuse the form
+        return super()._parse_headers(data.decode("utf-8", "replace").encode())
+
+
 def _events(boundary: bytes) -> Iterator[object]:
-    decoder = MultipartDecoder(boundary, max_form_memory_size=2 * CHUNK, max_parts=1000)
+    decoder = _Decoder(boundary, max_form_memory_size=2 * CHUNK, max_parts=1000)
     try:
         for chunk in _chunks():
             decoder.receive_data(chunk)

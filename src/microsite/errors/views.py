@@ -93,7 +93,7 @@ def api_input_error(error: HTTPError) -> ResponseReturnValue:
     """Answer input that a schema refused, field by field."""
     _roll_back()
     if error.status_code != HTTPStatus.UNPROCESSABLE_ENTITY:
-        detail = error.message if error.status_code != HTTPStatus.BAD_REQUEST else "The body is not valid JSON."
+        detail = str(error.message) if error.status_code != HTTPStatus.BAD_REQUEST else "The body is not valid JSON."
         return respond(error.status_code, CODES.get(error.status_code, "bad_request"), detail)
     return domain_error(ValidationFailed(_by_field(error.detail)))
 
@@ -125,7 +125,7 @@ def http_error(error: HTTPException) -> ResponseReturnValue:
         return domain_error(FileTooLarge(request.max_content_length))
     if isinstance(error, ClientDisconnected):
         current_app.logger.info("the client went away")
-    response = respond(error.code, CODES.get(error.code, "bad_request"), SENTENCES.get(error.code, error.description or ""))
+    response = respond(error.code, CODES.get(error.code, "bad_request"), SENTENCES.get(error.code) or str(error.description))
     for name, value in error.get_headers():
         if name.lower() not in ("content-type", "content-length"):
             response.headers[name] = value
@@ -146,10 +146,13 @@ def database_down(error: OperationalError) -> ResponseReturnValue:
     return domain_error(Unavailable("The database does not answer just now.", 10))
 
 
+@bp.app_errorhandler(UnicodeEncodeError)
 @bp.app_errorhandler(StatementError)
-def unstorable(error: StatementError) -> ResponseReturnValue:
+def unstorable(error: StatementError | UnicodeEncodeError) -> ResponseReturnValue:
     """Answer text that no database takes, such as a NUL or half a character pair."""
-    if isinstance(error, DataError) or isinstance(error.orig, UnicodeError | ValueError | OverflowError):
+    # SQLAlchemy wraps only what the driver calls its own: sqlite3's complaint about half a pair comes through bare
+    unfit = UnicodeError | ValueError | OverflowError
+    if isinstance(error, DataError | UnicodeEncodeError) or isinstance(error.orig, unfit):
         return domain_error(BadRequest("This holds characters or numbers that cannot be stored."))
     return failure(error)
 

@@ -59,7 +59,7 @@ def upload_files() -> Any:
 
 
 @api.put("/upload/", defaults={"name": ""})
-@api.put("/upload/<path:name>", merge_slashes=False)
+@api.put("/upload/<rest:name>", merge_slashes=False)
 @requires("files:use")
 @takes_uploads
 @api.doc(responses={201: "The file; with `Accept: text/plain` its page's address"})

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from wtforms import StringField
-from wtforms.validators import InputRequired, Length
+from wtforms.validators import InputRequired
 
 from microsite.core.forms import Form
 
 
 class Rename(Form):
-    name = StringField("Name", [InputRequired("Give the file a name."), Length(max=1000)])
+    name = StringField("Name", [InputRequired("Give the file a name.")])
 
 
 class Delete(Form):

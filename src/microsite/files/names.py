@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import mimetypes
+import string
 import unicodedata
 
 MAX_BYTES = 255
+UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
+JOINERS = "\u200c\u200d"  # invisible too, but Persian and Indic words and joined emoji fall apart without them
 _types = mimetypes.MimeTypes(filenames=())
 for _ending, _type in {
     ".webp": "image/webp", ".avif": "image/avif", ".heic": "image/heic", ".jxl": "image/jxl", ".opus": "audio/ogg",
@@ -25,7 +28,8 @@ def clean_name(given: str) -> str:
     A long name is cut before its ending.
     """
     last = given.replace("\\", "/").rsplit("/", 1)[-1]
-    name = unicodedata.normalize("NFC", "".join(c for c in last if unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Zl", "Zp"))).strip()
+    seen = "".join(c for c in last if c in JOINERS or unicodedata.category(c) not in UNSEEN)
+    name = unicodedata.normalize("NFC", seen).strip(JOINERS + string.whitespace)
     if name in ("", ".", ".."):
         return "file"
     if len(name.encode()) <= MAX_BYTES:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from apiflask import Schema
-from marshmallow import validate
 from marshmallow.fields import Integer, List, Nested, String
 
 from microsite.core.schemas import Input, utc
@@ -31,4 +30,4 @@ class CreatedFilesOutput(Schema):
 
 
 class FileChanges(Input):
-    name = String(validate=validate.Length(1, 10_000))
+    name = String(metadata={"description": "Cleaned and cut like that of an upload, never refused"})

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from flask import Response, current_app
-from sqlalchemy import delete, exists, or_, select, update
+from sqlalchemy import ColumnElement, delete, exists, or_, select, update
 
 from microsite.core.clock import now
 from microsite.core.db import atomic, db
@@ -133,14 +133,14 @@ def _record(link_id: int, kind: str, visitor: Visitor | None) -> None:
 # --- opening -----------------------------------------------------------------------------------------------------
 
 
-def _owner_ok() -> object:
+def _owner_ok() -> ColumnElement[bool]:
     """SQL: the maker is enabled and may still hand things out."""
     least = registry().permissions["links:use"]
     roles = [role.value for role in Role if role.rank >= least.rank]
     return exists().where(User.id == Link.owner_id, User.disabled_at.is_(None), User.role.in_(roles))
 
 
-def _still_open(moment: datetime) -> tuple[object, ...]:
+def _still_open(moment: datetime) -> tuple[ColumnElement[bool], ...]:
     """SQL: everything that must hold for a use; the same conditions find and claim."""
     return (
         Link.revoked_at.is_(None),
@@ -152,7 +152,7 @@ def _still_open(moment: datetime) -> tuple[object, ...]:
 
 def find_open(token: str) -> Link:
     """The link, while it can be opened. Spends nothing. Raises LinkGone, one answer for every reason."""
-    link = db.session.scalar(select(Link).where(Link.token_hash == hashed(token), *_still_open(now())))  # type: ignore[arg-type]
+    link: Link | None = db.session.scalar(select(Link).where(Link.token_hash == hashed(token), *_still_open(now())))
     if link is None or (link.kind == "files" and not items_of(link)):
         raise LinkGone()
     return link
@@ -198,7 +198,7 @@ def claim(token: str, visitor: Visitor) -> Opened:
     """
     moment = now()
     won = db.session.execute(
-        update(Link).where(Link.token_hash == hashed(token), *_still_open(moment)).values(uses=Link.uses + 1)  # type: ignore[arg-type]
+        update(Link).where(Link.token_hash == hashed(token), *_still_open(moment)).values(uses=Link.uses + 1)
         .execution_options(synchronize_session=False)
     )
     if won.rowcount != 1:  # type: ignore[attr-defined]
@@ -223,7 +223,7 @@ def by_ticket(ticket: str) -> Opened:
     """What a ticket still opens: not after its end, a revocation, the maker's end, or that of the last thing. Raises LinkGone."""
     query = select(LinkTicket, Link).join(Link, Link.id == LinkTicket.link_id)
     found = db.session.execute(
-        query.where(LinkTicket.ticket_hash == hashed(ticket), LinkTicket.expires_at > now(), Link.revoked_at.is_(None), _owner_ok())  # type: ignore[arg-type]
+        query.where(LinkTicket.ticket_hash == hashed(ticket), LinkTicket.expires_at > now(), Link.revoked_at.is_(None), _owner_ok())
     ).first()
     if found is None:
         raise LinkGone()

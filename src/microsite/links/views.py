@@ -39,7 +39,7 @@ def visitor() -> services.Visitor:
     return services.Visitor(client_address(), request.user_agent.string)
 
 
-@bp.after_request
+@bp.after_app_request  # also where no view of ours answers: 405, a refused host
 def keep_private(response: Response) -> Response:
     """Nothing under a link is stored, indexed, or told to other sites."""
     if request.path.startswith("/l/"):
@@ -145,7 +145,7 @@ def revoke(link_id: str) -> ResponseReturnValue:
 # --- the recipient's pages ---------------------------------------------------------------------------------------
 
 
-@bp.get("/l/<path:token>", merge_slashes=False)
+@bp.get("/l/<rest:token>", merge_slashes=False)
 @public
 @writes_on_get("one page_opened for each link, address and hour")
 def open_link(token: str) -> ResponseReturnValue:
@@ -158,12 +158,11 @@ def open_link(token: str) -> ResponseReturnValue:
     return _recipient_page(link, OpenLink(formdata=None))
 
 
-def _recipient_page(link: Link, form: OpenLink, status: int = 200) -> ResponseReturnValue:
-    sender = db.session.get(User, link.owner_id)
-    return render_template("links/open.html", link=link, sender=sender, form=form), status
+def _recipient_page(link: Link, form: OpenLink) -> str:
+    return render_template("links/open.html", link=link, sender=db.session.get(User, link.owner_id), form=form)
 
 
-@bp.post("/l/<path:token>", merge_slashes=False)
+@bp.post("/l/<rest:token>", merge_slashes=False)
 @public
 @without_csrf("knowing the address is the right to open it, and no session is used or made")
 def claim(token: str) -> ResponseReturnValue:
@@ -180,8 +179,7 @@ def claim(token: str) -> ResponseReturnValue:
             raise
         form = OpenLink()
         form.password.errors = [refused.detail]
-        page, _ = _recipient_page(services.find_open(token), form)  # type: ignore[misc]
-        return page, refused.status, refused.headers
+        return _recipient_page(services.find_open(token), form), refused.status, refused.headers
     with atomic():
         opened = services.claim(token, visitor())
         answer: Any = opened_json(opened) if as_json else None

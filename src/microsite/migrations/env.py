@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from alembic import context
 from flask import current_app
@@ -15,7 +15,7 @@ LOCK = 0x6D696372
 """Advisory lock on PostgreSQL: of two upgrades at once one waits."""
 
 
-def render(kind: str, item: Any, _context: Any) -> str | bool:
+def render(kind: str, item: Any, _context: Any) -> str | Literal[False]:
     """Migrations name plain types only, so that they never need the models' own."""
     return "sa.DateTime(timezone=True)" if kind == "type" and isinstance(item, UTCDateTime) else False
 
@@ -34,6 +34,7 @@ with engine.connect() as bound:
     if engine.dialect.name == "sqlite":
         # A table that is rebuilt must not take its children along; the pragma works outside a transaction only.
         bound.connection.driver_connection.execute("PRAGMA foreign_keys=OFF")
-        bound = bound.execution_options(microsite_begin="BEGIN IMMEDIATE")
-    run(bound)
+        run(bound.execution_options(microsite_begin="BEGIN IMMEDIATE"))
+    else:
+        run(bound)
 engine.dispose()

@@ -48,12 +48,12 @@ export function say(message, failed = false) {
 const day = (date) => new Date(date.getFullYear(), date.getMonth(), date.getDate()).getTime();
 
 /** "in 42 min", "today 14:02", "Tue 21:04" or a date, in the reader's zone. */
-export function relative(date, now = new Date()) {
+export function relative(date, now = new Date(), clock = false) {
   const minutes = Math.round((date - now) / 60000);
   const time = date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
-  if (minutes > 0 && minutes < 60) return `in ${minutes} min`;
-  if (minutes === 0) return "just now";
-  if (minutes < 0 && minutes > -60) return `${-minutes} min ago`;
+  if (!clock && minutes > 0 && minutes < 60) return `in ${minutes} min`;
+  if (!clock && minutes === 0) return "just now";
+  if (!clock && minutes < 0 && minutes > -60) return `${-minutes} min ago`;
   const days = Math.round((day(date) - day(now)) / 86400000);
   if (days === 0) return `today ${time}`;
   if (days === 1) return `tomorrow ${time}`;
@@ -66,7 +66,7 @@ export function showTimes(root = document) {
   for (const element of root.querySelectorAll("time[datetime]")) {
     const date = new Date(element.dateTime);
     element.title = date.toLocaleString([], { dateStyle: "full", timeStyle: "long" });
-    element.textContent = relative(date);
+    element.textContent = relative(date, new Date(), "clock" in element.dataset);
   }
 }
 showTimes();
