@@ -67,7 +67,7 @@ def test_range(get: Callable[..., Any], asked: str, start: int, end: int) -> Non
     assert answer.headers["Content-Length"] == str(end - start)
 
 
-@pytest.mark.parametrize("asked", ["bytes=1024-", "bytes=5000-6000", "bytes=-0"])
+@pytest.mark.parametrize("asked", ["bytes=1024-", "bytes=5000-6000"])
 def test_impossible_range(get: Callable[..., Any], asked: str) -> None:
     answer = get(Range=asked)
     assert (answer.status_code, answer.json["code"]) == (416, "range_not_satisfiable")
@@ -77,8 +77,7 @@ def test_impossible_range(get: Callable[..., Any], asked: str) -> None:
 @pytest.mark.parametrize("asked", ["bytes=5-1", "bytes=a-b", "lines=1-2", "bytes", "bytes=0-1,5-6", "bytes=" + "9" * 5000 + "-"])
 def test_what_is_no_single_range_gets_the_whole(get: Callable[..., Any], asked: str) -> None:
     answer = get(Range=asked)
-    assert answer.status_code in (200, 416)
-    assert answer.status_code == 416 or answer.data == BYTES
+    assert (answer.status_code, answer.data) == (200, BYTES)
 
 
 def test_if_range(get: Callable[..., Any], file: dict[str, Any]) -> None:

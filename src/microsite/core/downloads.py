@@ -74,8 +74,6 @@ def _range(size: int, etag: str, modified: datetime) -> tuple[int, int] | None:
     start, end = asked.ranges[0]
     if start < 0:  # the last bytes; more than there are means all of them, which Werkzeug would refuse
         start, end = max(0, size + start), None
-    elif end is None and request.headers["Range"].partition("=")[2].strip().startswith("-"):
-        raise ValueError  # the last 0 bytes
     if start >= size:
         raise ValueError
     return start, min(end or size, size) - 1

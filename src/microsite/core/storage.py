@@ -14,6 +14,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -49,8 +50,7 @@ class Writer:
         self._looked = 0
         self.stored: StoredObject | None = None
         storage.check_room(0)
-        self._file = open(self.path, "xb", buffering=0)  # noqa: SIM115 - closed by close()
-        fcntl.flock(self._file, fcntl.LOCK_EX)
+        self._file = _create_locked(self.path)
 
     def write(self, chunk: bytes | bytearray | memoryview) -> None:
         """Append. Raises StorageFull."""
@@ -140,6 +140,19 @@ class LocalStorage:
                     removed += _remove_if_idle(self.path(orphan), partial(_unwanted, wanted, orphan))
                 batch = []
         return removed
+
+
+def _create_locked(path: Path) -> FileIO:
+    """A new file that nobody else touches. Raises StorageFull."""
+    while True:
+        try:
+            file = open(path, "xb", buffering=0)  # noqa: SIM115 - the writer closes it
+        except OSError as error:
+            raise _full_or(error) from error
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file.fileno()).st_nlink:
+            return file
+        file.close()  # the janitor came between the two lines
 
 
 def _remove_if_idle(path: Path, still: Callable[[], bool] = lambda: True) -> int:
