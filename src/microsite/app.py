@@ -5,19 +5,23 @@ Building has no side effects beyond the data folder: no migration, no network, n
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from datetime import timedelta
 from importlib import import_module, metadata
 from typing import Any
 
-from apiflask import APIBlueprint, APIFlask
+from apiflask import APIBlueprint
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from microsite import __version__, config
+from microsite.cli.development import FirstRequest
 from microsite.config import ConfigError, Setting
-from microsite.core import access, db, headers, health, hosts, jobs, log, mailer, pages, realtime, schemas, sessions, slots, storage, tokens
+from microsite.core import access, addresses, db, headers, health, hosts, jobs, log, mailer, pages, realtime, schemas, sessions, slots, storage, tokens
 from microsite.core.feature import Feature, Registry, Task
 from microsite.core.identity import Anonymous
+from microsite.core.openapi import Application
+from microsite.core.throttle import RestingMemory
 from microsite.extensions import bcrypt, bootstrap, limiter, login_manager, mail, migrate
 
 FEATURES = (
@@ -59,10 +63,10 @@ def load_config(overrides: Mapping[str, Any] | None = None) -> config.Configurat
     return found
 
 
-def create_app(**overrides: Any) -> APIFlask:
+def create_app(**overrides: Any) -> Application:
     """Build the application. Raises ConfigError with one sentence when a setting is wrong."""
     values = load_config(overrides).values
-    app = APIFlask(
+    app = Application(
         "microsite", instance_path=values["INSTANCE"], title=values["SITE_NAME"], version=__version__,
         spec_path="/api/v1/openapi.json", docs_path=None, json_errors=False,
     )  # fmt: skip
@@ -87,6 +91,7 @@ def create_app(**overrides: Any) -> APIFlask:
     access.init_app(app)
     headers.init_app(app)
     pages.init_app(app)
+    addresses.init_app(app)
     slots.init_app(app)
     storage.init_app(app)
     realtime.init_app(app)
@@ -96,10 +101,12 @@ def create_app(**overrides: Any) -> APIFlask:
     if values["TRUSTED_PROXIES"]:
         hops = values["TRUSTED_PROXIES"]
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
+    if os.environ.get("FLASK_RUN_FROM_CLI") == "true":
+        app.wsgi_app = FirstRequest(app)  # type: ignore[method-assign]
     return app
 
 
-def _configure(app: APIFlask, values: dict[str, Any]) -> None:
+def _configure(app: Application, values: dict[str, Any]) -> None:
     secure = values["BASE_URL"].startswith("https:")
     app.config.from_mapping(
         values,
@@ -108,7 +115,8 @@ def _configure(app: APIFlask, values: dict[str, Any]) -> None:
         BOOTSTRAP_SERVE_LOCAL=True,
         BOOTSTRAP_VERSION=metadata.version("bootstrap-flask"),
         MAIL_SERVER=values["MAIL_SERVER"],
-        RATELIMIT_STORAGE_URI=values["REDIS_URL"] or "memory://",
+        RATELIMIT_STORAGE_URI=values["REDIS_URL"] or RestingMemory.ADDRESS,
+        RATELIMIT_STORAGE_OPTIONS={"wrap_exceptions": True},
         RATELIMIT_STRATEGY="moving-window",
         SESSION_COOKIE_SECURE=secure,
         SESSION_COOKIE_NAME="__Host-session" if secure else f"session_{values['PORT']}",
@@ -121,7 +129,7 @@ def _configure(app: APIFlask, values: dict[str, Any]) -> None:
     app.json.sort_keys = False  # type: ignore[attr-defined]
 
 
-def _register(app: APIFlask, enabled: tuple[Feature, ...]) -> None:
+def _register(app: Application, enabled: tuple[Feature, ...]) -> None:
     api = APIBlueprint("api", __name__, url_prefix="/api/v1", enable_openapi=False)
     api.before_request(schemas.check_request)
     for feature in enabled:

@@ -35,15 +35,17 @@ graceful_timeout = 15
 keepalive = 5
 control_socket_disable = True
 loglevel = "warning"
+umask = 0o077
 forwarded_allow_ips = ""  # the application itself counts trusted proxies
 if os.path.isdir("/dev/shm"):  # noqa: S108 - heartbeat files: a slow disk must not look like a dead worker
     worker_tmp_dir = "/dev/shm"  # noqa: S108 - as above
 
 
-def when_ready(server: Any) -> None:
-    """Refuse a number of workers given on gunicorn's command line that would lose messages and limits."""
+def on_starting(server: Any) -> None:
+    """Take a number of workers given on gunicorn's command line, or refuse one that would lose messages and limits."""
     if server.cfg.workers > 1 and not _values["REDIS_URL"]:
         sys.exit(f"WORKERS is {server.cfg.workers}, but more than one worker needs REDIS_URL.")
+    os.environ["MICROSITE_WORKERS"] = str(server.cfg.workers)
 
 
 def post_worker_init(worker: Any) -> None:

@@ -79,23 +79,30 @@ def test_reset_address_of_the_operator(shared_server: Server) -> None:
     [
         ("Carl", "other@example.org", PASSWORD, "taken"),
         ("carla", "CARL@example.org", PASSWORD, "account with this address"),
-        ("carla", "carla@example.org", "elevenchars", "11 characters"),
         ("carla", "carla@example.org", "Microsite2026", "word of this site"),
-        ("x y", "carla@example.org", PASSWORD, "spaces"),
-        ("carla", "a\r\nb@example.org", PASSWORD, "e-mail address"),
+        ("x y", "a\r\nb@example.org", "elevenchars", "spaces"),
     ],
 )
-def test_creating_is_refused(shared_server: Server, name: str, email: str, password: str, part: str) -> None:
-    if "carl@" in email.lower() or name == "Carl":
-        shared_server.command("user", "create", "carl", "--email", "carl@example.org", "--password-stdin", stdin=PASSWORD + "\n")
+def test_creating_is_refused(shared_server: Server, carl: str, name: str, email: str, password: str, part: str) -> None:
     sentence = refused(shared_server, "user", "create", name, "--email", email, "--password-stdin", stdin=password + "\n")
     assert part in sentence
+    if name == "x y":
+        assert "e-mail address" in sentence and "11 characters" in sentence
 
 
-def test_unknown_names_are_refused_and_wrong_use_is_exit_2(shared_server: Server) -> None:
-    for arguments in (["disable", "nobody"], ["delete", "nobody"], ["reset-password", "nobody"]):
-        assert "nobody" in refused(shared_server, "user", *arguments)
-    for arguments in (["set-role", "nobody", "emperor"], ["create", "x"], ["frobnicate"]):
+@pytest.fixture(scope="module")
+def carl(shared_server: Server) -> str:
+    ok(shared_server, "user", "create", "carl", "--email", "carl@example.org", "--password-stdin", stdin=PASSWORD + "\n")
+    return "carl"
+
+
+def test_unknown_names_are_refused(shared_server: Server) -> None:
+    for command in ("disable", "delete"):
+        assert "nobody" in refused(shared_server, "user", command, "nobody")
+
+
+def test_wrong_use_is_exit_2(shared_server: Server) -> None:
+    for arguments in (["set-role", "nobody", "emperor"], ["create", "x"]):
         assert shared_server.command("user", *arguments).returncode == 2
 
 

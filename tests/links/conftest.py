@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -24,3 +25,13 @@ def maker(app: Any) -> Any:
 def visitor(app: Any) -> Any:
     """A recipient, who has no cookie and no account."""
     return app.test_client()
+
+
+@pytest.fixture
+def later(time_machine: Any) -> Callable[[float], None]:
+    """Let seconds pass at once."""
+
+    def move(seconds: float) -> None:
+        time_machine.move_to(datetime.now(UTC) + timedelta(seconds=seconds))
+
+    return move

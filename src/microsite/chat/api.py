@@ -20,7 +20,7 @@ from . import queries, services
 from .policies import room_for
 from .queries import RoomView
 from .schemas import (
-    EventsOutput,
+    ChatEventsOutput,
     EventsQuery,
     MessageInput,
     MessagesOutput,
@@ -100,7 +100,7 @@ def post_message(room_id: str, json_data: dict[str, Any]) -> ResponseReturnValue
 @api.get("/rooms/<room_id>/events")
 @requires("chat:use")
 @api.input(EventsQuery, location="query")
-@api.output(EventsOutput)
+@api.output(ChatEventsOutput)
 def list_events(room_id: str, query_data: dict[str, Any]) -> Any:
     """The log of a room after a number, waiting for something new if asked to."""
     actor = current_user._get_current_object()

@@ -36,7 +36,7 @@ class MessageInput(Input):
     body = String(required=True, metadata={"description": "1 to 10,000 characters"})
 
 
-class EventOutput(Schema):
+class ChatEventOutput(Schema):
     seq = Integer()
     type = String()
     id = String()
@@ -54,7 +54,7 @@ class MessagesQuery(PageQuery):
 
 
 class MessagesOutput(Schema):
-    items = List(Nested(EventOutput))
+    items = List(Nested(ChatEventOutput))
     next_cursor = String(allow_none=True)
 
 
@@ -63,8 +63,8 @@ class EventsQuery(Input):
     wait = Integer(load_default=0, validate=validate.Range(0, 25), metadata={"description": "Seconds to wait for something new"})
 
 
-class EventsOutput(Schema):
-    events = List(Nested(EventOutput))
+class ChatEventsOutput(Schema):
+    events = List(Nested(ChatEventOutput))
     last_seq = Integer()
     reset = Boolean()
 

@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 
 from microsite.core.clock import now
 from microsite.core.db import db, release
-from microsite.core.exceptions import Conflict, RateLimited, ValidationFailed
+from microsite.core.exceptions import Conflict, RateLimited, Unauthorized, ValidationFailed
 from microsite.core.forms import unprintable
 from microsite.core.identity import User
 from microsite.core.realtime import live, publish
@@ -137,6 +137,8 @@ def wait_for_events(actor: User, room_id: str, after: int, wait: int) -> dict[st
 def _read(actor: User, room_id: str, after: int) -> tuple[dict[str, Any], int]:
     """The log now, and the version of the room's news before it was read; the connection is given back."""
     version = live().versions[room_id]
+    if not actor.is_active:  # a poll ends with its member's access
+        raise Unauthorized()
     room = room_for(actor, room_id)
     events = queries.events_after(room, after)
     answer = {"events": events, "last_seq": room.last_seq, "reset": after > room.last_seq}

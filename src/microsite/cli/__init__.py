@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import click
@@ -27,6 +28,7 @@ for command in COMMANDS:
 
 def main() -> None:
     """Run the command: 0 done, 1 refused (one sentence), 2 wrong use."""
+    os.umask(0o077)  # what the site writes is nobody else's to read
     try:
         microsite()
     except ConfigError as error:

@@ -120,13 +120,14 @@ def db_downgrade(revision: str) -> None:
     """Take the database back to an older revision (`base` empties it)."""
     app = _app()
     with app.app_context():
+        try:  # before the copy, and since Flask-Migrate would log an unknown revision and exit by itself
+            ScriptDirectory(app.extensions["migrate"].directory).get_revision(revision)
+        except CommandError as error:
+            raise ConfigError(f"{error}.") from None
         found = current()
         if db.engine.dialect.name == "sqlite" and found is not None:
             copy_sqlite(Path(app.config["INSTANCE"], "copies"), found)
-        try:
-            downgrade(revision=revision)
-        except CommandError as error:
-            raise ConfigError(f"{error}.") from None
+        downgrade(revision=revision)
         click.echo(f"The database is at revision {current() or 'base'}.")
 
 

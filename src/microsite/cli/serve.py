@@ -25,8 +25,7 @@ def serve(**options: Any) -> None:
     for name, value in options.items():
         if value is not None:
             os.environ[f"MICROSITE_{name.upper()}"] = str(value)
-    values = start()
-    check_port(values["HOST"], values["PORT"])
+    values = start(listen=True)
     click.echo(f"{values['SITE_NAME']} runs on {values['BASE_URL']} (stop with Ctrl-C)", err=True)
     os.environ[PREPARED] = "1"
     sys.stdout.flush()
@@ -40,12 +39,14 @@ def prepare() -> None:
     start()
 
 
-def start() -> dict[str, Any]:
-    """What every start does before a server takes over. Raises ConfigError."""
+def start(*, listen: bool = False) -> dict[str, Any]:
+    """What every start does before a server takes over; `listen` tries the port first. Raises ConfigError."""
     from microsite.app import create_app
     from microsite.cli.database import make_ready
 
     app = create_app()
+    if listen:
+        check_port(app.config["HOST"], app.config["PORT"])
     with app.app_context():
         make_ready(app)
     return dict(app.config)

@@ -75,7 +75,7 @@ def create(name: str, email: str, role: str, password_stdin: bool) -> None:
     hashed = services.new_password_hash(password)
     with atomic():
         services.create_user(name, email, hashed, Role(role), confirmed=True)
-    click.echo(f"{name} is a {role} now and can sign in.")
+    click.echo(f"{name} can sign in now, with the role {role}.")
 
 
 @user.command("list")
@@ -141,7 +141,7 @@ def set_role(name: str, role: str) -> None:
 
     with atomic():
         services.set_role(_find(name), Role(role))
-    click.echo(f"{name} is a {role} now.")
+    click.echo(f"{name} has the role {role} now.")
 
 
 @user.command("reset-password")

@@ -110,6 +110,7 @@ def check_csrf(token: str | None = None) -> None:
     try:
         if token is not None:
             validate_csrf(token)
+            g.csrf_valid = True  # a form of the same request need not prove it again
         else:
             csrf.protect()
     except (CSRFError, ValidationError):

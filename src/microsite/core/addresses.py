@@ -17,5 +17,4 @@ class Rest(PathConverter):
 
 
 def init_app(app: Flask) -> None:
-    """For `Feature.setup`; twice is fine."""
     app.url_map.converters["rest"] = Rest

@@ -54,6 +54,7 @@ def opaque_id() -> str:
 def engine_options(url: str) -> dict[str, Any]:
     """Pool sized for many threads that each hold a connection only for moments."""
     options: dict[str, Any] = {"pool_size": 20, "max_overflow": 30, "pool_timeout": 15}
+    options["hide_parameters"] = True  # messages and addresses do not belong into logs and error mails
     if url.startswith("postgresql"):
         options |= {"pool_pre_ping": True, "connect_args": {"connect_timeout": 5}}
     return options

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 from flask import Flask, current_app, jsonify
 from flask.typing import ResponseReturnValue
 from sqlalchemy import text
 
 from microsite.core.access import public
 from microsite.core.db import db, release
+from microsite.core.storage import storage
 
 
 @public
@@ -18,7 +21,7 @@ def healthz() -> ResponseReturnValue:
 
 @public
 def readyz() -> ResponseReturnValue:
-    """Say that database, storage and queue answer, or name what is down."""
+    """Say that database, storage and Redis answer, or name what is down."""
     down = what_is_down()
     release()
     return (jsonify(status="unavailable", down=down), 503) if down else jsonify(status="ok")
@@ -33,6 +36,8 @@ def what_is_down() -> list[str]:
         current_app.logger.exception("readiness: the database does not answer")
         db.session.rollback()
         down.append("database")
+    if not os.access(storage().partial, os.W_OK | os.X_OK):
+        down.append("storage")
     if current_app.config["REDIS_URL"]:
         import redis
 

@@ -73,8 +73,9 @@ def init_app(app: Flask) -> None:
             "formatters": {
                 "json": {
                     "()": "pythonjsonlogger.json.JsonFormatter",
-                    "format": "%(asctime)s %(levelname)s %(name)s %(message)s",
-                    "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
+                    "format": "%(levelname)s %(name)s %(message)s",
+                    "rename_fields": {"levelname": "level", "name": "logger"},
+                    "timestamp": "time",
                 }
             },
             "handlers": handlers,

@@ -66,7 +66,6 @@ class BrowserSession(ServerSideSession):
     is_new = False
     user_id: int | None = None
     remember = False
-    cookie_due = False
     seen_at: datetime | None = None
 
 
@@ -124,7 +123,7 @@ class SqlSessionInterface(ServerSideSessionInterface):
         stale = session.seen_at is not None and now() - session.seen_at >= SEEN_EVERY
         if not session.modified and not stale:
             return
-        if self._store(session) and (session.is_new or session.cookie_due):
+        if self._store(session) and session.is_new:
             self._set_cookie(app, session, response)
 
     def _store(self, session: BrowserSession) -> bool:

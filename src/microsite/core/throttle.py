@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import ipaddress
+import threading
 import time
+from collections import Counter, defaultdict
 
 from limits import RateLimitItem, parse_many
 from limits.errors import StorageError
+from limits.storage import MemoryStorage, Storage
 
 from microsite.core.exceptions import RateLimited, Unavailable
 from microsite.extensions import limiter
+
+
+class RestingMemory(MemoryStorage):
+    """Counters of this process. The library's own starts a timer thread while it is built; this one with the first count."""
+
+    STORAGE_SCHEME = ["resting-memory"]
+    ADDRESS = "resting-memory://"
+
+    def __init__(self, uri: str | None = None, wrap_exceptions: bool = False, **options: str) -> None:
+        self.storage, self.locks = Counter(), defaultdict(threading.RLock)
+        self.expirations, self.events = {}, {}
+        self.timer = threading.Timer(0, lambda: None)  # never started; the first count makes its own
+        Storage.__init__(self, uri, wrap_exceptions=wrap_exceptions, **options)
 
 
 class Throttle:

@@ -3,7 +3,6 @@
 from datetime import timedelta
 
 from microsite.config import Setting, size, words
-from microsite.core import addresses
 from microsite.core.feature import Feature, NavEntry, Task
 from microsite.core.identity import Role
 
@@ -15,7 +14,6 @@ feature = Feature(
     name="files",
     summary="Files of members",
     bp=bp,
-    setup=addresses.init_app,
     api=api,
     nav=(NavEntry(label="Files", endpoint="files.index", icon="folder2", permission="files:use"),),
     settings=(

@@ -3,7 +3,6 @@
 from datetime import timedelta
 
 from microsite.config import Setting, duration, integer, optional
-from microsite.core import addresses
 from microsite.core.feature import Feature, NavEntry, Task
 from microsite.core.identity import Role
 
@@ -15,7 +14,6 @@ feature = Feature(
     name="links",
     summary="Links that expire",
     bp=bp,
-    setup=addresses.init_app,
     api=api,
     nav=(NavEntry(label="Links", endpoint="links.index", icon="link-45deg", permission="links:use"),),
     settings=(

@@ -19,7 +19,7 @@ from microsite.core.schemas import PageQuery
 from . import queries, services
 from .models import Link
 from .policies import link_for
-from .schemas import EventsOutput, LinkInput, LinkOutput, LinksOutput, NewLinkOutput
+from .schemas import LinkEventsOutput, LinkInput, LinkOutput, LinksOutput, NewLinkOutput
 
 api = APIBlueprint("links", __name__, tag="Links")
 
@@ -70,7 +70,7 @@ def get_link(link_id: str) -> Any:
 @api.get("/links/<link_id>/events")
 @requires("links:use")
 @api.input(PageQuery, location="query")
-@api.output(EventsOutput)
+@api.output(LinkEventsOutput)
 def list_events(link_id: str, query_data: dict[str, Any]) -> Any:
     """What happened to a link, newest first."""
     page = queries.events_of(link_for(current_user, link_id), query_data["limit"], query_data["cursor"])

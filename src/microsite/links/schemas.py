@@ -51,13 +51,13 @@ class LinksOutput(Schema):
     next_cursor = String(allow_none=True)
 
 
-class EventOutput(Schema):
+class LinkEventOutput(Schema):
     type = String()
     time = utc()
     address = String()
     agent = String()
 
 
-class EventsOutput(Schema):
-    items = List(Nested(EventOutput))
+class LinkEventsOutput(Schema):
+    items = List(Nested(LinkEventOutput))
     next_cursor = String(allow_none=True)
