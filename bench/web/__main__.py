@@ -1,6 +1,6 @@
-"""`python -m bench.web [--rounds 5] [--size 1GiB] [--write]`: ratios of one run on this machine, and no time limits.
+"""`python -m bench.web [--rounds 5] [--size 1GiB] [--write]`: ratios of one run, and no time limits.
 
-All variants of a comparison alternate; every other round runs them in reverse. A cell is median (lowest–highest).
+All variants of a comparison alternate, in reverse every other round. A cell is median (lowest–highest).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from microsite.config import size as parse_size
 
 from . import clients, report
 from .report import Row, ratios, spread
-from .servers import CAN_PIN, CLIENT_CPU, ROOT, SERVER_CPU, THREADS, Site, bare_flask, pinned
+from .servers import CAN_PIN, CLIENT_CPU, ROOT, SERVER_CPU, THREADS, Server, Site, bare_flask, pinned
 
 PAGE = ROOT / "docs" / "performance.md"
 ROWS = 20
@@ -34,7 +34,7 @@ PARTS = 20
 class Bench:
     """One run: a folder, the large file and its hash, and how often and how long to measure."""
 
-    def __init__(self, folder: Path, rounds: int, size: int, seconds: float) -> None:
+    def __init__(self, folder: Path, rounds: int, size: int, seconds: int) -> None:
         self.folder, self.rounds, self.size, self.seconds = folder, rounds, size, seconds
         self.label = f"{size / 2**30:g} GiB" if size >= 2**30 else f"{size / 2**20:g} MiB"
         self.source = folder / "source.bin"
@@ -53,8 +53,9 @@ class Bench:
             yield from variants if number % 2 == 0 else reversed(variants)
 
     def pages(self) -> list[Row]:
-        """Requests per second of the list page and of bare Flask, and what a range costs at either end of a file."""
+        """The list page against bare Flask, and what a range costs at either end of a file."""
         found: dict[str, list[float]] = {"page": [], "bare": [], "again": []}
+        spent: dict[str, list[float]] = {"page": [], "bare": [], "again": []}
         parts: dict[str, list[float]] = {"first": [], "last": []}
         with (
             Site(self.folder / "pages").on(SERVER_CPU) as site,
@@ -63,28 +64,46 @@ class Bench:
         ):
             site.fill(ROWS + 5)
             cookie = site.cookie()
-            where = {"page": (site.port, "/files/"), "bare": (bare.port, "/"), "again": (again.port, "/")}
-            for port, path in where.values():
-                clients.requests_per_second(port, path, cookie, 1)  # warm
+            where: dict[str, tuple[Server, str]] = {
+                "page": (site, "/files/"),
+                "bare": (bare, "/"),
+                "again": (again, "/"),
+            }
+            for server, path in where.values():
+                clients.requests_per_second(server.port, path, cookie, 1)  # warm
             for name in self.rounds_of(*where):
-                found[name].append(clients.requests_per_second(*where[name], cookie, self.seconds))
+                server, path = where[name]
+                before = server.cpu_seconds()
+                found[name].append(clients.requests_per_second(server.port, path, cookie, self.seconds))
+                spent[name].append((server.cpu_seconds() - before) * 1000 / (found[name][-1] * self.seconds))
             headers = site.bearer()
             file_id = clients.upload(site.port, headers, self.source)["id"]
             path = f"/api/v1/files/{file_id}/content"
             for name in self.rounds_of(*parts):
                 start = 0 if name == "first" else self.size - PART
                 with pinned(CLIENT_CPU):
-                    took = [clients.range_ms(site.port, path, headers, start, start + PART - 1) for _ in range(PARTS)]
+                    took = [
+                        clients.range_ms(site.port, path, headers, start, start + PART - 1)
+                        for _ in range(PARTS)
+                    ]
                 parts[name].append(statistics.median(took))
-            shutil.rmtree(site.folder / "instance" / "storage", ignore_errors=True)
+            clients.delete(site.port, headers, file_id)
         page, noise = ratios(found["page"], found["bare"]), ratios(found["again"], found["bare"])
+        work = ratios(spent["bare"], spent["page"])
         later = [last - first for last, first in zip(parts["last"], parts["first"], strict=True)]
         return [
             Row(
                 f"List page of {ROWS} files, signed in, req/s; bare Flask", found["page"], found["bare"],
                 spread(page, 3), "≥ 0.10", statistics.median(page) >= 0.10, 0,
             ),
-            Row("Noise: a second bare Flask, req/s; the first", found["again"], found["bare"], spread(noise, 3), "", None, 0),
+            Row(
+                "The same by the server's processor time, ms per request", spent["page"], spent["bare"],
+                spread(work, 3), "", None, 2,
+            ),
+            Row(
+                "Noise: a second bare Flask, req/s; the first", found["again"], found["bare"],
+                spread(noise, 3), "", None, 0,
+            ),
             Row(
                 f"Last 10 KiB of {self.label} by Range, ms; first 10 KiB", parts["last"], parts["first"],
                 f"{spread(later, 2)} ms later", "≤ 5 ms later", statistics.median(later) <= 5, 2,
@@ -108,7 +127,8 @@ class Bench:
 
     def transfers(self) -> list[Row]:
         """Memory before and after a large upload and download, and whether the same bytes came back."""
-        idle, after = [], []
+        idle: list[float] = []
+        after: list[float] = []
         equal = True
         for number in self.rounds_of("transfer"):
             with Site(self.folder / f"{number}-{len(idle)}") as site:
@@ -127,15 +147,20 @@ class Bench:
                 f"Peak memory after {self.label} up and down, MiB, all processes; before", after, idle,
                 f"{spread(added, 0)} MiB more", "< 250 MiB; < 60 MiB more", enough, 0,
             ),
-            Row(f"SHA-256 of {self.label}: sent, told by the site, received", (), (), "equal" if equal else "different", "equal", equal),
+            Row(
+                f"SHA-256 of {self.label}: sent, told by the site, received", (), (),
+                "equal" if equal else "different", "equal", equal,
+            ),
         ]  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.web", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--size", type=parse_size(PART), default=2**30, help="size of the large file, such as 64MiB")
-    parser.add_argument("--seconds", type=float, default=3.0, help="length of one measurement; twice that for /healthz")
+    parser.add_argument(
+        "--size", type=parse_size(PART), default=2**30, help="size of the large file, such as 64MiB"
+    )
+    parser.add_argument("--seconds", type=int, default=3, help="of one measurement; /healthz: twice")
     parser.add_argument("--write", action="store_true", help="put the table into docs/performance.md")
     asked = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
@@ -146,10 +171,11 @@ def main() -> None:
     load_after = os.getloadavg()[0]
     client = "wrk -t1 -c16" if clients.WRK else "an own client on 16 kept connections"
     where = "server on processor 0, client on processor 1" if CAN_PIN else "not pinned to processors"
+    command = f"python -m bench.web {shlex.join(sys.argv[1:])}".strip()
     text = "\n\n".join(
         (
-            f"`python -m bench.web{shlex.join(['', *sys.argv[1:]]).removeprefix(chr(39) * 2)}` on {report.today()}: {asked.rounds} "
-            f"alternating rounds, median (lowest–highest); one gthread worker with {THREADS} threads; pages by {client}, {where}.",
+            f"`{command}` on {report.today()}: {asked.rounds} alternating rounds, median (lowest–highest); "
+            f"one gthread worker with {THREADS} threads; pages and ranges: {client}, {where}.",
             report.table(rows),
             f"{report.surroundings()} Load average {load:.1f} at the start, {load_after:.1f} at the end.",
         )

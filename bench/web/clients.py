@@ -1,4 +1,4 @@
-"""Clients: requests per second on kept connections, probes on new ones, large transfers, and background load."""
+"""Clients: requests per second on kept connections, probes on new ones, large transfers, background load."""
 
 from __future__ import annotations
 
@@ -27,26 +27,28 @@ HEALTH = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n
 EVERY = 0.01
 
 
-# --- requests per second -----------------------------------------------------------------------------------------
+# --- requests per second ------------------------------------------------------------------------------------
 
 
-def requests_per_second(port: int, path: str, cookie: str, seconds: float) -> float:
+def requests_per_second(port: int, path: str, cookie: str, seconds: int) -> float:
     """Ask for one page over 16 kept connections; every answer must be a 200."""
     with pinned(CLIENT_CPU):
         return _by_wrk(port, path, cookie, seconds) if WRK else _by_selector(port, path, cookie, seconds)
 
 
-def _by_wrk(port: int, path: str, cookie: str, seconds: float) -> float:
+def _by_wrk(port: int, path: str, cookie: str, seconds: int) -> float:
     assert WRK
-    command = [WRK, "-t1", f"-c{CONNECTIONS}", f"-d{max(1, round(seconds))}s", "-H", f"Cookie: {cookie}"]
-    done = subprocess.run([*command, f"http://127.0.0.1:{port}{path}"], capture_output=True, text=True, check=True)
+    command = [WRK, "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-H", f"Cookie: {cookie}"]
+    done = subprocess.run(
+        [*command, f"http://127.0.0.1:{port}{path}"], capture_output=True, text=True, check=True
+    )
     trouble = re.findall(r"Non-2xx.*|Socket errors.*", done.stdout)
     if trouble:
         raise RuntimeError(f"{path}: {trouble}")
     return float(re.findall(r"Requests/sec:\s+([\d.]+)", done.stdout)[0])
 
 
-def _by_selector(port: int, path: str, cookie: str, seconds: float) -> float:
+def _by_selector(port: int, path: str, cookie: str, seconds: int) -> float:
     question = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nCookie: {cookie}\r\n\r\n".encode()
     done = 0
     with selectors.DefaultSelector() as selector:
@@ -76,7 +78,7 @@ def _by_selector(port: int, path: str, cookie: str, seconds: float) -> float:
     return done / elapsed
 
 
-# --- how long one answer takes -----------------------------------------------------------------------------------
+# --- how long one answer takes ------------------------------------------------------------------------------
 
 
 def health_p99(port: int, seconds: float) -> float:
@@ -112,7 +114,7 @@ def range_ms(port: int, path: str, headers: dict[str, str], first: int, last: in
     return took
 
 
-# --- large transfers ---------------------------------------------------------------------------------------------
+# --- large transfers ----------------------------------------------------------------------------------------
 
 
 def upload(port: int, headers: dict[str, str], source: Path) -> dict[str, Any]:
@@ -149,7 +151,7 @@ def downloaded_sha256(port: int, headers: dict[str, str], file_id: str) -> str:
     return digest.hexdigest()
 
 
-# --- background load, in processes of its own --------------------------------------------------------------------
+# --- background load, in processes of its own ---------------------------------------------------------------
 
 
 def _upload_on_and_on(port: int, headers: dict[str, str], source: Path, counter: Any, stop: Any) -> None:

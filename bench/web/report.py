@@ -44,10 +44,20 @@ def ratios(upper: Sequence[float], lower: Sequence[float]) -> list[float]:
 
 
 def table(rows: Iterable[Row]) -> str:
-    lines = ["| What | Microsite | Compared with | Ratio or difference | Goal | Reached |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| What | Microsite | Compared with | Ratio or difference | Goal | Reached |",
+        "|---|---|---|---|---|---|",
+    ]
     for row in rows:
         word = {True: "yes", False: "**no**", None: "–"}[row.reached]
-        cells = (row.what, spread(row.site, row.digits), spread(row.peer, row.digits), row.compared, row.goal, word)
+        cells = (
+            row.what,
+            spread(row.site, row.digits),
+            spread(row.peer, row.digits),
+            row.compared,
+            row.goal,
+            word,
+        )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 

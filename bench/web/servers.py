@@ -1,4 +1,4 @@
-"""Servers under measurement: each is started on a free loopback port, watched in /proc, and ended by process id."""
+"""Servers under measurement: started on free loopback ports, watched in /proc, ended by process id."""
 
 from __future__ import annotations
 
@@ -52,8 +52,16 @@ def free_port() -> int:
 class Server:
     """A server process with its children."""
 
-    def __init__(self, folder: Path, command: list[str], environment: dict[str, str], port: int, ready: str) -> None:
-        self.folder, self.command, self.environment, self.port, self.ready = folder, command, environment, port, ready
+    def __init__(
+        self, folder: Path, command: list[str], environment: dict[str, str], port: int, ready: str
+    ) -> None:
+        self.folder, self.command, self.environment, self.port, self.ready = (
+            folder,
+            command,
+            environment,
+            port,
+            ready,
+        )
         self.url = f"http://127.0.0.1:{port}"
         self.cpu: int | None = None
 
@@ -81,8 +89,8 @@ class Server:
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"the server did not start:\n{Path(self.out.name).read_text()}")
             with contextlib.suppress(OSError, http.client.HTTPException):
-                with urllib.request.urlopen(self.url + self.ready, timeout=5):
-                    return
+                urllib.request.urlopen(self.url + self.ready, timeout=5).close()
+                return
             time.sleep(0.05)
 
     def __exit__(self, *_: object) -> None:
@@ -108,8 +116,16 @@ class Server:
                     todo += map(int, children.read_text().split())
         return found
 
+    def cpu_seconds(self) -> float:
+        """Processor time that the processes have had."""
+        ticks = 0
+        for pid in self.pids():
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
     def peak_memory(self) -> float:
-        """MiB: the sum of the processes' highest resident sizes (pages that they share count once for each)."""
+        """MiB: the highest resident sizes of all processes, added up; what they share counts for each."""
         total = 0
         for pid in self.pids():
             status = Path(f"/proc/{pid}/status").read_text()
@@ -119,7 +135,11 @@ class Server:
 
 def _environment(**settings: str) -> dict[str, str]:
     """Ours, without what would configure the site from outside."""
-    own = {k: v for k, v in os.environ.items() if not k.startswith((PREFIX, "FLASK_")) and k not in PLATFORM_NAMES}
+    own = {
+        k: v
+        for k, v in os.environ.items()
+        if not k.startswith((PREFIX, "FLASK_")) and k not in PLATFORM_NAMES
+    }
     return own | {PREFIX + name: value for name, value in settings.items()}
 
 
@@ -127,9 +147,10 @@ def bare_flask(folder: Path) -> Server:
     """Bare Flask in the same kind of worker as the site's."""
     port = free_port()
     command = [
-        sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "--worker-class", "gthread", "--workers", "1",
-        "--threads", str(THREADS), "--worker-connections", str(max(1000, THREADS * 4)), "--keep-alive", "5",
-        "--no-control-socket", "--log-level", "warning", "--pythonpath", str(ROOT), "bench.web.bare:app",
+        sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "--worker-class", "gthread",
+        "--workers", "1", "--threads", str(THREADS), "--worker-connections", str(max(1000, THREADS * 4)),
+        "--keep-alive", "5", "--no-control-socket", "--log-level", "warning", "--pythonpath", str(ROOT),
+        "bench.web.bare:app",
     ]  # fmt: skip
     return Server(folder, command, _environment(), port, "/")
 
@@ -145,9 +166,23 @@ class Site(Server):
         super().__init__(folder, [*self.program, "serve"], environment, port, "/readyz")
 
     def __enter__(self) -> Self:
-        command = [*self.program, "user", "create", MEMBER, "--email", "bench@example.org", "--password-stdin"]
+        command = [
+            *self.program,
+            "user",
+            "create",
+            MEMBER,
+            "--email",
+            "bench@example.org",
+            "--password-stdin",
+        ]
         subprocess.run(
-            command, env=self.environment, cwd=self.folder, input=PASSWORD, text=True, check=True, capture_output=True
+            command,
+            env=self.environment,
+            cwd=self.folder,
+            input=PASSWORD,
+            text=True,
+            check=True,
+            capture_output=True,
         )
         return super().__enter__()
 

@@ -135,13 +135,21 @@ def web_address(value: Any) -> str:
     address = text(value).rstrip("/")
     try:
         parts = urlsplit(address)
-        valid = parts.scheme in ("http", "https") and parts.hostname and not (parts.path or parts.query or parts.username)
+        extra = parts.path or parts.query or parts.fragment or parts.username
+        valid = parts.scheme in ("http", "https") and parts.hostname and not extra and not re.search(r"\s", address)
         assert parts.port is None or parts.port > 0
     except (ValueError, AssertionError):
         valid = None
     if not valid:
         raise ValueError("must be an address like https://files.example.org, without a path")
     return address
+
+
+def _check_port(address: str, sentence: str) -> None:
+    try:
+        _ = urlsplit(address).port
+    except ValueError:
+        raise ValueError(sentence) from None
 
 
 def database_url(value: Any) -> str:
@@ -153,6 +161,8 @@ def database_url(value: Any) -> str:
         raise ValueError(f"has the unknown scheme {scheme!r}; known are sqlite and postgresql+psycopg")
     if scheme == "postgresql+psycopg" and find_spec("psycopg") is None:
         raise ValueError("needs the driver psycopg, which is not installed: pip install 'psycopg[binary]'")
+    if scheme != "sqlite":
+        _check_port(address, "is not the address of a database")
     if address in ("sqlite://", "sqlite:///:memory:"):
         raise ValueError("must name a file: an SQLite database in memory would be lost at the next start")
     return address
@@ -162,6 +172,7 @@ def redis_url(value: Any) -> str:
     address = text(value)
     if not re.match(r"(rediss?|unix)://.", address):
         raise ValueError(f"has the unknown scheme {address.partition('://')[0]!r}; known are redis, rediss and unix")
+    _check_port(address, "is not the address of a Redis server")
     return address
 
 
@@ -311,7 +322,7 @@ def load(
 def _config_file(path: Path) -> dict[str, Any]:
     try:
         data = tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # prepare_instance says what is wrong with the folder
         return {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise ConfigError(f"config.toml cannot be read: {error}.") from None

@@ -13,8 +13,9 @@ from typing import Any
 
 from flask.testing import FlaskClient
 
+from microsite.auth.services import user_by_name
+from microsite.core.identity import User
 from microsite.core.jobs import run_due
-
 from tests.conftest import PASSWORD, form_token, sign_in
 
 THREADS = 8
@@ -28,7 +29,12 @@ def post_form(client: Any, address: str, *, page: str = "", **fields: Any) -> An
 
 def register(client: Any, username: str = "anna", password: str = PASSWORD, **fields: Any) -> Any:
     """Fill in the registration form."""
-    given = {"username": username, "email": f"{username}@example.org", "password": password, "confirm": password}
+    given = {
+        "username": username,
+        "email": f"{username}@example.org",
+        "password": password,
+        "confirm": password,
+    }
     return post_form(client, "/auth/register", **given | fields)
 
 
@@ -103,3 +109,10 @@ def at_once(does: Callable[[int], Any], threads: int = THREADS) -> list[Any]:
 
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(wait_and_do, range(threads)))
+
+
+def member(username: str) -> User:
+    """A member who is there, inside an application context."""
+    found = user_by_name(username)
+    assert found is not None
+    return found

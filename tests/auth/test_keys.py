@@ -11,13 +11,12 @@ from typing import Any
 import pytest
 import time_machine
 
-from microsite.auth.services import disable, user_by_name
+from microsite.auth.services import disable
 from microsite.core.clock import now
 from microsite.core.db import atomic, db
-
 from tests.conftest import PASSWORD, form_token
 
-from .steps import bearer, get_token, post_form
+from .steps import bearer, get_token, member, post_form
 
 KEYS = "/api/v1/keys"
 
@@ -74,7 +73,9 @@ def test_deleted_key_is_refused_on_the_next_request(app: Any, token: dict[str, s
     assert client.delete(f"{KEYS}/{made['id']}", headers=token).status_code == 404
 
 
-def test_nobody_deletes_or_sees_the_key_of_somebody_else(app: Any, token: dict[str, str], make_key: Callable[..., dict[str, str]]) -> None:
+def test_nobody_deletes_or_sees_the_key_of_somebody_else(
+    app: Any, token: dict[str, str], make_key: Callable[..., dict[str, str]]
+) -> None:
     client, bob = app.test_client(), make_key("bob")
     made = client.post(KEYS, json={"name": "backup"}, headers=token).json
     assert client.delete(f"{KEYS}/{made['id']}", headers=bob).status_code == 404
@@ -99,7 +100,9 @@ def test_key_is_made_and_deleted_on_the_page(app: Any, anna: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["anna", "ANNA"])
-def test_key_works_as_password_of_basic_auth(app: Any, make_key: Callable[..., dict[str, str]], name: str) -> None:
+def test_key_works_as_password_of_basic_auth(
+    app: Any, make_key: Callable[..., dict[str, str]], name: str
+) -> None:
     key = make_key("anna")["Authorization"].removeprefix("Bearer ")
     assert status_of(app, basic(name, key)) == 200
 
@@ -113,7 +116,9 @@ def test_key_works_as_password_of_basic_auth(app: Any, make_key: Callable[..., d
     ],
     ids=str,
 )  # fmt: skip
-def test_other_credentials_are_refused(app: Any, make_key: Callable[..., dict[str, str]], headers: dict[str, str]) -> None:
+def test_other_credentials_are_refused(
+    app: Any, make_key: Callable[..., dict[str, str]], headers: dict[str, str]
+) -> None:
     key = make_key("anna")["Authorization"].removeprefix("Bearer ")
     make_key("bob")
     if headers in (basic("bob", "KEY"), basic("", "KEY")):
@@ -153,7 +158,9 @@ def test_scopes_restrict_a_key(app: Any, token: dict[str, str]) -> None:
         assert client.post(KEYS, json=body, headers=headers).status_code == 403
 
 
-def test_key_with_other_scopes_does_not_manage_the_account(app: Any, make_key: Callable[..., dict[str, str]]) -> None:
+def test_key_with_other_scopes_does_not_manage_the_account(
+    app: Any, make_key: Callable[..., dict[str, str]]
+) -> None:
     with app.app_context():
         others = sorted(set(app.extensions["microsite"].permissions) - {"account:manage"})
     headers = make_key("anna", scopes=others)
@@ -189,7 +196,9 @@ def test_key_ends_when_it_said(app: Any, token: dict[str, str]) -> None:
     ],
     ids=ascii,
 )  # fmt: skip
-def test_wrong_and_unknown_fields_are_named(app: Any, token: dict[str, str], body: dict[str, Any], field: str) -> None:
+def test_wrong_and_unknown_fields_are_named(
+    app: Any, token: dict[str, str], body: dict[str, Any], field: str
+) -> None:
     answer = app.test_client().post(KEYS, json=body, headers=token)
     assert (answer.status_code, answer.json["code"]) == (422, "validation_failed")
     assert any(name.partition(".")[0] == field for name in answer.json["errors"])
@@ -203,7 +212,12 @@ def test_unknown_query_parameters_are_refused(app: Any, token: dict[str, str]) -
 
 def test_other_bodies_are_refused(app: Any, token: dict[str, str]) -> None:
     client = app.test_client()
-    for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/xml"):
+    for kind in (
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "application/xml",
+    ):
         for address in (KEYS, "/api/v1/token"):
             answer = client.post(address, data=b'{"name": "x"}', content_type=kind, headers=token)
             assert (answer.status_code, answer.json["code"]) == (415, "type_not_allowed"), (kind, address)
@@ -219,7 +233,9 @@ def test_other_bodies_are_refused(app: Any, token: dict[str, str]) -> None:
 # --- access tokens ---------------------------------------------------------------------------------------------------
 
 
-def test_token_says_what_it_is_and_ends_after_a_quarter_of_an_hour(app: Any, make_user: Callable[..., str]) -> None:
+def test_token_says_what_it_is_and_ends_after_a_quarter_of_an_hour(
+    app: Any, make_user: Callable[..., str]
+) -> None:
     make_user("anna")
     with time_machine.travel(now()) as clock:
         answer = get_token(app.test_client(), "anna")
@@ -246,15 +262,17 @@ def test_deleting_a_token_needs_one(app: Any, make_key: Callable[..., dict[str, 
     assert app.test_client().delete("/api/v1/token", headers=make_key("anna")).status_code == 400
 
 
-def test_disabling_refuses_keys_and_tokens_and_enabling_revives_keys_only(app: Any, token: dict[str, str], make_key: Callable[..., dict[str, str]]) -> None:
+def test_disabling_refuses_keys_and_tokens_and_enabling_revives_keys_only(
+    app: Any, token: dict[str, str], make_key: Callable[..., dict[str, str]]
+) -> None:
     from microsite.auth.services import enable
 
     key = make_key("anna")
     with app.app_context(), atomic():
-        disable(user_by_name("anna"))
+        disable(member("anna"))
     assert [status_of(app, key), status_of(app, token)] == [401, 401]
     with app.app_context(), atomic():
-        enable(user_by_name("anna"))
+        enable(member("anna"))
     assert [status_of(app, key), status_of(app, token)] == [200, 401]
 
 
@@ -273,7 +291,16 @@ def test_tampered_tokens_are_refused(app: Any, token: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [{}, {"username": "anna"}, {"username": "anna", "password": ""}, {"username": "anna", "password": 5}, {"username": "anna", "password": "x" * 1025}, {"username": "anna", "password": PASSWORD, "role": "admin"}], ids=lambda body: ",".join(body)
+    "body",
+    [
+        {},
+        {"username": "anna"},
+        {"username": "anna", "password": ""},
+        {"username": "anna", "password": 5},
+        {"username": "anna", "password": "x" * 1025},
+        {"username": "anna", "password": PASSWORD, "role": "admin"},
+    ],
+    ids=str,
 )
 def test_token_request_is_checked(app: Any, make_user: Callable[..., str], body: dict[str, Any]) -> None:
     make_user("anna")
@@ -296,7 +323,11 @@ def test_session_reads_freely_and_writes_with_the_form_token(anna: Any) -> None:
         assert anna.post(KEYS, json={"name": "x"}, headers={"X-CSRFToken": proof}).status_code == 201
 
 
-@pytest.mark.parametrize("headers", [{"Origin": "https://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}], ids=str)
+@pytest.mark.parametrize(
+    "headers",
+    [{"Origin": "https://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}],
+    ids=str,
+)
 def test_session_does_not_write_for_another_site(anna: Any, headers: dict[str, str]) -> None:
     proof = form_token(anna.get("/account/"))
     assert anna.post(KEYS, json={"name": "x"}, headers={"X-CSRFToken": proof} | headers).status_code == 400

@@ -18,7 +18,6 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from microsite.auth.services import user_by_name
 from microsite.core.db import db
 from microsite.core.jobs import Job
-
 from tests.conftest import PASSWORD, free_port, need, sign_in
 
 from .steps import addresses_in, at_once, get_token, is_signed_in, post_form, register, work
@@ -48,7 +47,11 @@ class Sink(Controller):
         return self.mailbox.mails
 
     def settings(self, **more: Any) -> dict[str, Any]:
-        return {"MAIL_SERVER": "127.0.0.1", "MAIL_PORT": self.port, "MAIL_DEFAULT_SENDER": "site@example.org"} | more
+        return {
+            "MAIL_SERVER": "127.0.0.1",
+            "MAIL_PORT": self.port,
+            "MAIL_DEFAULT_SENDER": "site@example.org",
+        } | more
 
 
 @pytest.fixture
@@ -77,7 +80,11 @@ def test_address_is_confirmed_before_one_can_sign_in(site: Any, sink: Sink) -> N
     assert "not right" in sign_in(client, "anna", "a wrong password").get_data(as_text=True)
     work(site)
     latest = sink.mails[-1]
-    assert (latest["To"], latest["Subject"], latest["From"]) == ("anna@example.org", "Confirm your address", "Microsite <site@example.org>")
+    assert (latest["To"], latest["Subject"], latest["From"]) == (
+        "anna@example.org",
+        "Confirm your address",
+        "Microsite <site@example.org>",
+    )
     (address,) = addresses_in([latest], "/auth/confirm")
     for _ in range(2):
         assert client.get(address).status_code == 200
@@ -103,18 +110,29 @@ def test_of_several_confirmations_at_once_one_wins(site: Any, sink: Sink) -> Non
     work(site)
     (address,) = addresses_in(sink.mails, "/auth/confirm")
     clients = [site.test_client() for _ in range(8)]
-    tokens = [re.findall(r'name="csrf_token"[^>]*value="([^"]+)"', client.get(address).get_data(as_text=True))[0] for client in clients]
+    tokens = [
+        re.findall(r'name="csrf_token"[^>]*value="([^"]+)"', client.get(address).get_data(as_text=True))[0]
+        for client in clients
+    ]
     answers = at_once(lambda n: clients[n].post(address, data={"csrf_token": tokens[n]}).status_code)
     assert sorted(answers) == [303] + [410] * 7
 
 
-def test_known_and_unknown_addresses_look_the_same_at_registration(site: Any, sink: Sink, make_user: Callable[..., str]) -> None:
+def test_known_and_unknown_addresses_look_the_same_at_registration(
+    site: Any, sink: Sink, make_user: Callable[..., str]
+) -> None:
     make_user("anna", application=site)
     seen = []
     for name, email in (("bob", "bob@example.org"), ("carl", "Anna@Example.org")):
         client = site.test_client()
         answer = register(client, name, email=email)
-        seen.append((answer.status_code, answer.location, "Open the mail that we sent you" in client.get(answer.location).get_data(as_text=True)))
+        seen.append(
+            (
+                answer.status_code,
+                answer.location,
+                "Open the mail that we sent you" in client.get(answer.location).get_data(as_text=True),
+            )
+        )
     assert seen == [(303, "/auth/login", True)] * 2
     work(site)
     assert [(mail["To"], mail["Subject"]) for mail in sink.mails] == [
@@ -125,15 +143,22 @@ def test_known_and_unknown_addresses_look_the_same_at_registration(site: Any, si
         assert user_by_name("carl") is None
 
 
-def test_registrations_do_not_flood_a_known_address(site: Any, sink: Sink, make_user: Callable[..., str]) -> None:
+def test_registrations_do_not_flood_a_known_address(
+    site: Any, sink: Sink, make_user: Callable[..., str]
+) -> None:
     make_user("anna", application=site)
     for number in range(7):
-        assert register(site.test_client(), f"carl{number}", email="anna@example.org").status_code in (303, 429)
+        assert register(site.test_client(), f"carl{number}", email="anna@example.org").status_code in (
+            303,
+            429,
+        )
     work(site)
     assert len(sink.mails) == 5
 
 
-def test_mail_that_the_server_does_not_take_is_tried_again(make_app: Callable[..., Any], make_user: Callable[..., str]) -> None:
+def test_mail_that_the_server_does_not_take_is_tried_again(
+    make_app: Callable[..., Any], make_user: Callable[..., str]
+) -> None:
     nobody_there = free_port()
     app = make_app(MAIL_SERVER="127.0.0.1", MAIL_PORT=nobody_there)
     register(app.test_client(), "anna")
@@ -156,14 +181,26 @@ def self_signed(tmp_path: Path) -> ssl.SSLContext:
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     subject = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"]
     kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    command = [need("openssl"), "req", "-x509", *kind, "-keyout", str(key), "-out", str(certificate), *subject]
+    command = [
+        need("openssl"),
+        "req",
+        "-x509",
+        *kind,
+        "-keyout",
+        str(key),
+        "-out",
+        str(certificate),
+        *subject,
+    ]
     subprocess.run(command, check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     return context
 
 
-def test_certificate_of_the_mail_server_is_verified(make_app: Callable[..., Any], self_signed: ssl.SSLContext) -> None:
+def test_certificate_of_the_mail_server_is_verified(
+    make_app: Callable[..., Any], self_signed: ssl.SSLContext
+) -> None:
     server = Sink(tls_context=self_signed, require_starttls=True)
     server.start()
     try:

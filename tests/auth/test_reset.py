@@ -9,16 +9,27 @@ from typing import Any
 import pytest
 import time_machine
 
-from microsite.auth.services import create_user, set_role, setup_token, user_by_name
+from microsite.auth.services import create_user, set_role, setup_token
 from microsite.core import tokens
 from microsite.core.clock import now
 from microsite.core.db import atomic
 from microsite.core.identity import Role
 from microsite.core.passwords import hash_password
-
 from tests.conftest import PASSWORD, form_token, sign_in
 
-from .steps import at_once, bearer, get_token, is_signed_in, outbox, post_form, register, reset_addresses, signed_in_client, work
+from .steps import (
+    at_once,
+    bearer,
+    get_token,
+    is_signed_in,
+    member,
+    outbox,
+    post_form,
+    register,
+    reset_addresses,
+    signed_in_client,
+    work,
+)
 
 NEW_PASSWORD = "another long password"
 
@@ -35,7 +46,9 @@ def token_at(client: Any, address: str) -> str:
 
 def spend(client: Any, address: str, password: str = NEW_PASSWORD) -> Any:
     """Set a new password at an address; without a form there, the token of another page is taken."""
-    return client.post(address, data={"csrf_token": token_at(client, address), "password": password, "confirm": password})
+    return client.post(
+        address, data={"csrf_token": token_at(client, address), "password": password, "confirm": password}
+    )
 
 
 @pytest.fixture
@@ -54,14 +67,22 @@ def test_known_and_unknown_addresses_get_the_same_answer(app: Any, make_user: Ca
     for email in ("anna@example.org", "nobody@example.org"):
         client = app.test_client()
         answer = post_form(client, "/auth/reset", email=email)
-        seen.append((answer.status_code, answer.location, client.get(answer.location).get_data(as_text=True).count("a mail is on its way")))
+        seen.append(
+            (
+                answer.status_code,
+                answer.location,
+                client.get(answer.location).get_data(as_text=True).count("a mail is on its way"),
+            )
+        )
     assert seen == [(303, "/auth/login", 1)] * 2
     work(app)
     assert [mail["To"] for mail in outbox(app)] == ["anna@example.org"]
 
 
 @pytest.mark.parametrize("email", ["", "a@b\r\nBcc: eve@example.org", "anna@example.org\n"])
-def test_asking_with_a_broken_address_sends_nothing(app: Any, make_user: Callable[..., str], email: str) -> None:
+def test_asking_with_a_broken_address_sends_nothing(
+    app: Any, make_user: Callable[..., str], email: str
+) -> None:
     make_user("anna")
     assert ask(app, email).status_code == 422
     work(app)
@@ -84,7 +105,10 @@ def test_get_shows_and_post_spends_once(app: Any, address: str) -> None:
     assert sign_in(app.test_client(), "anna", NEW_PASSWORD).status_code == 303
 
 
-@pytest.mark.parametrize(("password", "confirm"), [("elevenchars", "elevenchars"), ("password1234", "password1234"), (NEW_PASSWORD, "another")])
+@pytest.mark.parametrize(
+    ("password", "confirm"),
+    [("elevenchars", "elevenchars"), ("password1234", "password1234"), (NEW_PASSWORD, "another")],
+)
 def test_a_refused_password_does_not_spend(app: Any, address: str, password: str, confirm: str) -> None:
     client = app.test_client()
     assert post_form(client, address, password=password, confirm=confirm).status_code == 422
@@ -127,7 +151,16 @@ def test_of_several_spends_at_once_one_wins(app: Any, address: str) -> None:
     assert get_token(app.test_client(), "anna", passwords[winner]).status_code == 200
 
 
-@pytest.mark.parametrize("made_up", ["/auth/reset/" + "x" * 43, "/auth/confirm/" + "x" * 43, "/auth/setup/" + "x" * 43, "/auth/reset/%00", "/auth/reset/" + "y" * 3000])
+@pytest.mark.parametrize(
+    "made_up",
+    [
+        "/auth/reset/" + "x" * 43,
+        "/auth/confirm/" + "x" * 43,
+        "/auth/setup/" + "x" * 43,
+        "/auth/reset/%00",
+        "/auth/reset/" + "y" * 3000,
+    ],
+)
 def test_made_up_addresses_are_gone(app: Any, made_up: str) -> None:
     client = app.test_client()
     assert client.get(made_up).status_code == 410
@@ -146,7 +179,7 @@ def test_a_disabled_member_gets_no_mail(app: Any, make_user: Callable[..., str])
 
     make_user("anna")
     with app.app_context(), atomic():
-        disable(user_by_name("anna"))
+        disable(member("anna"))
     assert ask(app).status_code == 303
     work(app)
     assert outbox(app) == []
@@ -173,7 +206,12 @@ def setup_address(app: Any) -> str:
 
 
 def set_up(client: Any, address: str, username: str = "root", **fields: Any) -> Any:
-    given = {"username": username, "email": f"{username}@example.org", "password": PASSWORD, "confirm": PASSWORD}
+    given = {
+        "username": username,
+        "email": f"{username}@example.org",
+        "password": PASSWORD,
+        "confirm": PASSWORD,
+    }
     return client.post(address, data={"csrf_token": token_at(client, address)} | given | fields)
 
 
@@ -197,7 +235,10 @@ def test_of_several_first_administrators_one_wins(app: Any, setup_address: str) 
     assert sorted(answers) == [303] + [410] * 7
 
 
-@pytest.mark.parametrize("fields", [{"username": "ab"}, {"email": "none"}, {"password": "short", "confirm": "short"}, {"confirm": "other"}])
+@pytest.mark.parametrize(
+    "fields",
+    [{"username": "ab"}, {"email": "none"}, {"password": "short", "confirm": "short"}, {"confirm": "other"}],
+)
 def test_a_refused_administrator_does_not_spend(app: Any, setup_address: str, fields: dict[str, str]) -> None:
     client = app.test_client()
     answer = set_up(client, setup_address, **fields)
@@ -206,14 +247,16 @@ def test_a_refused_administrator_does_not_spend(app: Any, setup_address: str, fi
 
 
 @pytest.mark.parametrize("how", ["created", "promoted"])
-def test_setup_address_ends_when_there_is_an_administrator(app: Any, make_user: Callable[..., str], setup_address: str, how: str) -> None:
+def test_setup_address_ends_when_there_is_an_administrator(
+    app: Any, make_user: Callable[..., str], setup_address: str, how: str
+) -> None:
     if how == "promoted":
         make_user("anna")
     with app.app_context():
         hashed = hash_password(PASSWORD)
         with atomic():
             if how == "promoted":
-                set_role(user_by_name("anna"), Role.ADMIN)
+                set_role(member("anna"), Role.ADMIN)
             else:
                 create_user("anna", "anna@example.org", hashed, Role.ADMIN, confirmed=True)
     assert set_up(app.test_client(), setup_address).status_code == 410

@@ -17,17 +17,26 @@ from microsite.core.access import public
 from microsite.core.clock import now
 from microsite.core.db import db
 from microsite.core.sessions import SessionRow, purge_sessions
-
 from tests.conftest import PASSWORD, sign_in
 
 from .steps import (
-    bearer, browser_with, get_token, is_signed_in, outbox, post_form, session_cookie, signed_in_client, work,
+    bearer,
+    browser_with,
+    get_token,
+    is_signed_in,
+    outbox,
+    post_form,
+    session_cookie,
+    signed_in_client,
+    work,
 )  # fmt: skip
 
 NEW_PASSWORD = "another long password"
 
 
-def test_session_ends_after_idle_time_and_the_sign_in_page_says_so(app: Any, make_user: Callable[..., str]) -> None:
+def test_session_ends_after_idle_time_and_the_sign_in_page_says_so(
+    app: Any, make_user: Callable[..., str]
+) -> None:
     make_user("anna")
     with time_machine.travel(now()) as clock:
         client = signed_in_client(app, "anna")
@@ -42,7 +51,9 @@ def test_session_ends_after_idle_time_and_the_sign_in_page_says_so(app: Any, mak
         assert post_form(client, answer.location, username="anna", password=PASSWORD).location == "/account/"
 
 
-def test_session_ends_after_its_full_time_however_busy(make_app: Callable[..., Any], make_user: Callable[..., str]) -> None:
+def test_session_ends_after_its_full_time_however_busy(
+    make_app: Callable[..., Any], make_user: Callable[..., str]
+) -> None:
     app = make_app(SESSION_ABSOLUTE="1h")
     make_user("anna", application=app)
     with time_machine.travel(now()) as clock:
@@ -108,7 +119,9 @@ def slow_app(make_app: Callable[..., Any]) -> Any:
 
 
 @pytest.mark.parametrize("how", ["sign out", "sign out everywhere", "new password", "signed in again"])
-def test_slow_request_does_not_bring_an_ended_session_back(slow_app: Any, make_user: Callable[..., str], how: str) -> None:
+def test_slow_request_does_not_bring_an_ended_session_back(
+    slow_app: Any, make_user: Callable[..., str], how: str
+) -> None:
     make_user("anna", application=slow_app)
     client = signed_in_client(slow_app, "anna")
     sid = session_cookie(client)
@@ -171,7 +184,9 @@ def test_nobody_ends_the_session_of_somebody_else(app: Any, make_user: Callable[
     assert rows_of(anna) == [mine]
 
 
-def test_sign_out_everywhere_ends_sessions_and_tokens_but_no_keys(app: Any, anna: Any, make_key: Callable[..., dict[str, str]]) -> None:
+def test_sign_out_everywhere_ends_sessions_and_tokens_but_no_keys(
+    app: Any, anna: Any, make_key: Callable[..., dict[str, str]]
+) -> None:
     there, key = signed_in_client(app, "anna", remember="y"), make_key("anna")
     token = bearer(get_token(there, "anna").json["access_token"])
     answer = post_form(anna, "/account/sessions/end", page="/account/")
@@ -225,7 +240,9 @@ def test_new_password_is_refused(app: Any, anna: Any, fields: dict[str, str], se
 
 def test_details_are_kept_and_shown_escaped(app: Any, anna: Any) -> None:
     sharp = '"><img src=x onerror=1>'
-    assert post_form(anna, "/account/details", page="/account/", name=sharp, about="One\nTwo").status_code == 303
+    assert (
+        post_form(anna, "/account/details", page="/account/", name=sharp, about="One\nTwo").status_code == 303
+    )
     page = anna.get("/account/").get_data(as_text=True)
     assert sharp not in page
     assert "&lt;img" in page

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
@@ -12,10 +13,18 @@ from sqlalchemy import update
 from microsite.core.clock import now
 from microsite.core.db import atomic, db
 from microsite.core.identity import User
-
 from tests.conftest import PASSWORD, form_token, sign_in
 
-from .steps import bearer, browser_with, get_token, is_signed_in, plain_client, post_form, session_cookie, signed_in_client
+from .steps import (
+    bearer,
+    browser_with,
+    get_token,
+    is_signed_in,
+    plain_client,
+    post_form,
+    session_cookie,
+    signed_in_client,
+)
 
 LEAVING = [
     "//evil.example", "///evil.example", "/\\evil.example", "\\\\evil.example", "https:evil.example", "https://evil.example/",
@@ -43,7 +52,12 @@ def test_unknown_wrong_and_disabled_look_the_same(app: Any, make_user: Callable[
         make_user(name)
     disable(app, "bob")
     pages = []
-    for name, password in (("nobody", PASSWORD), ("nobody@example.org", PASSWORD), ("anna", "a wrong password"), ("bob", PASSWORD)):
+    for name, password in (
+        ("nobody", PASSWORD),
+        ("nobody@example.org", PASSWORD),
+        ("anna", "a wrong password"),
+        ("bob", PASSWORD),
+    ):
         client = app.test_client()
         answer = sign_in(client, name, password)
         assert answer.status_code == 401
@@ -52,7 +66,10 @@ def test_unknown_wrong_and_disabled_look_the_same(app: Any, make_user: Callable[
         assert "The name or the password is not right." in page
         pages.append(page.replace(form_token(answer), "T").replace(f'value="{name}"', "N"))
         problem = get_token(client, name, password)
-        assert (problem.status_code, problem.json["detail"]) == (401, "The name or the password is not right.")
+        assert (problem.status_code, problem.json["detail"]) == (
+            401,
+            "The name or the password is not right.",
+        )
     assert len(set(pages)) == 1
 
 
@@ -69,14 +86,29 @@ def test_odd_names_are_refused_and_break_nothing(app: Any, make_user: Callable[.
 @pytest.mark.parametrize("fields", [{"username": ""}, {"password": ""}])
 def test_an_empty_field_is_a_refusal(app: Any, fields: dict[str, str]) -> None:
     client = app.test_client()
-    assert post_form(client, "/auth/login", **{"username": "anna", "password": PASSWORD} | fields).status_code == 401
+    assert (
+        post_form(client, "/auth/login", **{"username": "anna", "password": PASSWORD} | fields).status_code
+        == 401
+    )
 
 
 # --- there and back --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("page", ["/account/", "/files/?q=%C3%BCber+alles&sort=name", "/files/x/raw", "/files/x/download", "/links/", "/chat/"])
-def test_a_visitor_is_asked_to_sign_in_and_comes_back(app: Any, make_user: Callable[..., str], page: str) -> None:
+@pytest.mark.parametrize(
+    "page",
+    [
+        "/account/",
+        "/files/?q=%C3%BCber+alles&sort=name",
+        "/files/x/raw",
+        "/files/x/download",
+        "/links/",
+        "/chat/",
+    ],
+)
+def test_a_visitor_is_asked_to_sign_in_and_comes_back(
+    app: Any, make_user: Callable[..., str], page: str
+) -> None:
     make_user("anna")
     client = app.test_client()
     answer = client.get(page)
@@ -105,11 +137,22 @@ def test_next_never_leaves_the_site(app: Any, make_user: Callable[..., str], tar
 def test_next_survives_a_wrong_password(app: Any, make_user: Callable[..., str]) -> None:
     make_user("anna")
     client = app.test_client()
-    assert post_form(client, "/auth/login?next=/files/", username="anna", password="a wrong password").status_code == 401
-    assert post_form(client, "/auth/login?next=/files/", username="anna", password=PASSWORD).location == "/files/"
+    assert (
+        post_form(
+            client, "/auth/login?next=/files/", username="anna", password="a wrong password"
+        ).status_code
+        == 401
+    )
+    assert (
+        post_form(client, "/auth/login?next=/files/", username="anna", password=PASSWORD).location
+        == "/files/"
+    )
 
 
-@pytest.mark.parametrize(("method", "path"), [("GET", "me"), ("GET", "keys"), ("POST", "keys"), ("DELETE", "token"), ("GET", "files")])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "me"), ("GET", "keys"), ("POST", "keys"), ("DELETE", "token"), ("GET", "files")],
+)
 def test_api_answers_a_visitor_with_401_and_no_redirect(app: Any, method: str, path: str) -> None:
     answer = app.test_client().open(f"/api/v1/{path}", method=method)
     assert answer.status_code == 401
@@ -130,10 +173,12 @@ def test_id_changes_at_sign_in_and_the_old_one_is_dead(app: Any, make_user: Call
     assert before
     client.post("/auth/login", data={"csrf_token": old_form, "username": "anna", "password": PASSWORD})
     after = session_cookie(client)
-    assert after and after != before
+    assert after not in (None, before)
     stale = browser_with(app, before)
     assert not is_signed_in(stale)
-    refused = stale.post("/auth/login", data={"csrf_token": old_form, "username": "anna", "password": PASSWORD})
+    refused = stale.post(
+        "/auth/login", data={"csrf_token": old_form, "username": "anna", "password": PASSWORD}
+    )
     assert refused.status_code == 400
 
 
@@ -153,19 +198,25 @@ def test_remember_sets_a_lasting_cookie(app: Any, make_user: Callable[..., str])
     make_user("anna")
     brief, lasting = sign_in(app.test_client(), "anna"), sign_in(app.test_client(), "anna", remember="y")
     (cookie,) = brief.headers.getlist("Set-Cookie")
-    assert "Max-Age" not in cookie and "Expires" not in cookie
+    assert not re.search("Max-Age|Expires", cookie)
     (cookie,) = lasting.headers.getlist("Set-Cookie")
     assert f"Max-Age={30 * 86400}" in cookie
     for flag in ("HttpOnly", "SameSite=Lax", "Path=/"):
         assert flag in cookie
 
 
-def test_cookie_on_https_is_bound_to_the_host(make_app: Callable[..., Any], make_user: Callable[..., str]) -> None:
+def test_cookie_on_https_is_bound_to_the_host(
+    make_app: Callable[..., Any], make_user: Callable[..., str]
+) -> None:
     app = make_app(BASE_URL="https://localhost")
     make_user("anna", application=app)
     client = app.test_client()
     token = form_token(client.get("/auth/login", base_url="https://localhost"))
-    answer = client.post("/auth/login", base_url="https://localhost", data={"csrf_token": token, "username": "anna", "password": PASSWORD})
+    answer = client.post(
+        "/auth/login",
+        base_url="https://localhost",
+        data={"csrf_token": token, "username": "anna", "password": PASSWORD},
+    )
     (cookie,) = answer.headers.getlist("Set-Cookie")
     assert cookie.startswith("__Host-session=")
     for flag in ("Secure", "HttpOnly", "SameSite=Lax", "Path=/"):
@@ -175,11 +226,14 @@ def test_cookie_on_https_is_bound_to_the_host(make_app: Callable[..., Any], make
 
 
 @pytest.mark.parametrize("remember", [{}, {"remember": "y"}], ids=["brief", "remembered"])
-def test_sign_out_kills_the_id_on_the_server(app: Any, make_user: Callable[..., str], remember: dict[str, str]) -> None:
+def test_sign_out_kills_the_id_on_the_server(
+    app: Any, make_user: Callable[..., str], remember: dict[str, str]
+) -> None:
     make_user("anna")
     client = signed_in_client(app, "anna", **remember)
     copied = session_cookie(client)
-    assert copied and is_signed_in(browser_with(app, copied))
+    assert copied
+    assert is_signed_in(browser_with(app, copied))
     assert client.get("/auth/logout").status_code == 405
     assert is_signed_in(client)
     assert post_form(client, "/auth/logout", page="/account/").status_code == 303

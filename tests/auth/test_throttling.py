@@ -15,7 +15,6 @@ from sqlalchemy import update
 from microsite.core.clock import now
 from microsite.core.db import atomic, db
 from microsite.core.identity import User
-
 from tests.conftest import PASSWORD, sign_in
 
 from .steps import at_once, get_token, post_form, register
@@ -29,7 +28,9 @@ def assert_limited(answer: Any, at_most: int = WAIT) -> None:
     assert 0 < int(answer.headers["Retry-After"]) <= at_most
 
 
-def test_five_wrong_passwords_close_an_account_for_page_and_api(app: Any, make_user: Callable[..., str]) -> None:
+def test_five_wrong_passwords_close_an_account_for_page_and_api(
+    app: Any, make_user: Callable[..., str]
+) -> None:
     make_user("anna")
     make_user("bob")
     client = app.test_client()
@@ -76,13 +77,19 @@ def test_an_unknown_name_is_closed_like_a_known_one(app: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("near", "far"), [("192.0.2.1", "192.0.2.2"), ("2001:db8::1", "2001:db8:0:1::1")], ids=["IPv4", "IPv6, by /64"]
+    ("near", "far"),
+    [("192.0.2.1", "192.0.2.2"), ("2001:db8::1", "2001:db8:0:1::1")],
+    ids=["IPv4", "IPv6, by /64"],
 )
-def test_thirty_wrong_passwords_close_an_address(app: Any, make_user: Callable[..., str], near: str, far: str) -> None:
+def test_thirty_wrong_passwords_close_an_address(
+    app: Any, make_user: Callable[..., str], near: str, far: str
+) -> None:
     make_user("anna")
     for number in range(30):
         other_end = near if number % 2 or "." in near else "2001:db8::ffff:2"
-        answer = get_token(app.test_client(), f"nobody{number}", WRONG, environ_base={"REMOTE_ADDR": other_end})
+        answer = get_token(
+            app.test_client(), f"nobody{number}", WRONG, environ_base={"REMOTE_ADDR": other_end}
+        )
         assert answer.status_code == 401
     assert_limited(get_token(app.test_client(), "anna", environ_base={"REMOTE_ADDR": near}))
     assert get_token(app.test_client(), "anna", environ_base={"REMOTE_ADDR": far}).status_code == 200
@@ -104,9 +111,13 @@ def test_the_present_password_counts_too(anna: Any) -> None:
 
 def test_guesses_at_the_same_moment_do_not_slip_through(app: Any, make_user: Callable[..., str]) -> None:
     make_user("anna")
-    slow_hash = bcrypt.hashpw(hashlib.sha256(PASSWORD.encode()).hexdigest().encode(), bcrypt.gensalt(10)).decode()
+    slow_hash = bcrypt.hashpw(
+        hashlib.sha256(PASSWORD.encode()).hexdigest().encode(), bcrypt.gensalt(10)
+    ).decode()
     with app.app_context(), atomic():
-        db.session.execute(update(User).values(password_hash=slow_hash))  # as slow as in production, or nearly
+        db.session.execute(
+            update(User).values(password_hash=slow_hash)
+        )  # as slow as in production, or nearly
     assert get_token(app.test_client(), "anna").status_code == 200
     answers = at_once(lambda _: get_token(app.test_client(), "anna", WRONG).status_code, 16)
     assert answers.count(401) == 5

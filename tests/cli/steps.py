@@ -17,15 +17,30 @@ class Site:
     def __init__(self, folder: Path, database: str | None, **settings: Any) -> None:
         self.folder = folder
         self.instance = folder / "instance"
-        own = {"INSTANCE": self.instance, "ENV": "testing"} | ({"DATABASE_URL": database} if database else {}) | settings
-        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("MICROSITE_")}
+        own = (
+            {"INSTANCE": self.instance, "ENV": "testing"}
+            | ({"DATABASE_URL": database} if database else {})
+            | settings
+        )
+        self.environment = {
+            name: value for name, value in os.environ.items() if not name.startswith("MICROSITE_")
+        }
         self.environment |= {f"MICROSITE_{name}": str(value) for name, value in own.items()}
 
     def run(self, *arguments: str, stdin: str = "", **settings: Any) -> subprocess.CompletedProcess[str]:
         """One command; settings as keywords."""
         environment = self.environment | {f"MICROSITE_{name}": str(value) for name, value in settings.items()}
         command = [*MICROSITE, *arguments]
-        return subprocess.run(command, env=environment, cwd=self.folder, input=stdin, capture_output=True, text=True, timeout=60)
+        return subprocess.run(
+            command,
+            env=environment,
+            cwd=self.folder,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
 
     def done(self, *arguments: str, **options: Any) -> str:
         """One command that has to do what it is told; gives what it printed."""

@@ -12,7 +12,6 @@ import pytest
 from microsite.core.clock import now
 from microsite.core.db import atomic, db
 from microsite.core.jobs import Job
-
 from tests.conftest import DATABASE, PASSWORD, free_port
 
 from .steps import Site, new_site
@@ -46,7 +45,9 @@ def test_unknown_revision_is_refused(tmp_path: Path, new_database: Callable[[Pat
 def test_sqlite_migrates_by_itself(tmp_path: Path) -> None:
     site = Site(tmp_path, None)
     assert site.run("db", "status").returncode == 1
-    site.done("user", "create", "anna", "--email", "anna@example.org", "--password-stdin", stdin=PASSWORD + "\n")
+    site.done(
+        "user", "create", "anna", "--email", "anna@example.org", "--password-stdin", stdin=PASSWORD + "\n"
+    )
     site.done("db", "status")
 
 
@@ -86,7 +87,9 @@ def test_check_writes_a_trial_mail_and_tells_of_failed_jobs(
     with app.app_context(), atomic():
         db.session.add(Job(name="mail", failed_at=now(), error="SMTPException: no"))
     site = Site(tmp_path, app.config["DATABASE_URL"])
-    (error,) = [row for row in findings(site, "--mail", "anna@example.org", code=1) if row["level"] == "error"]
+    (error,) = [
+        row for row in findings(site, "--mail", "anna@example.org", code=1) if row["level"] == "error"
+    ]
     assert error["what"] == "jobs"
     assert "SMTPException: no" in error["sentence"]
     (mail,) = (site.instance / "outbox").glob("*.eml")
@@ -94,7 +97,9 @@ def test_check_writes_a_trial_mail_and_tells_of_failed_jobs(
     assert mail.stat().st_mode & 0o777 == 0o600
 
 
-def test_check_finds_an_unmigrated_database_and_a_readable_key(tmp_path: Path, new_database: Callable[[Path], str]) -> None:
+def test_check_finds_an_unmigrated_database_and_a_readable_key(
+    tmp_path: Path, new_database: Callable[[Path], str]
+) -> None:
     site = new_site(tmp_path, new_database)
     site.done("db", "downgrade", "base")
     (site.instance / "secret_key").chmod(0o644)

@@ -46,7 +46,9 @@ def test_serve_says_what_is_wrong(site: Site, settings: dict[str, str], part: st
     assert "short" not in sentence.split(":", 1)[1] or "SECRET_KEY" not in settings
 
 
-@pytest.mark.parametrize(("text", "part"), [("page_size = ", "config.toml"), ("no_such_name = 1", "config.toml: no_such_name")])
+@pytest.mark.parametrize(
+    ("text", "part"), [("page_size = ", "config.toml"), ("no_such_name = 1", "config.toml: no_such_name")]
+)
 def test_config_file_is_named(site: Site, text: str, part: str) -> None:
     site.instance.mkdir()
     (site.instance / ".testing").touch()
@@ -78,7 +80,11 @@ def test_config_masks_secrets_and_says_where_from(site: Site) -> None:
     site.instance.mkdir()
     (site.instance / ".testing").touch()
     (site.instance / "config.toml").write_text('site_name = "Harbour"\nmail_password = "from-the-file"\n')
-    secrets = {"SECRET_KEY": KEY, "DATABASE_URL": "postgresql://user:hush-hush@db.example/site", "REDIS_URL": "redis://:hush-hush@h"}
+    secrets = {
+        "SECRET_KEY": KEY,
+        "DATABASE_URL": "postgresql://user:hush-hush@db.example/site",
+        "REDIS_URL": "redis://:hush-hush@h",
+    }
     shown = site.done("config", "--json", **secrets)
     assert not any(secret in shown for secret in (KEY, "hush-hush", "from-the-file"))
     rows = {row["name"]: row for row in json.loads(shown)}
@@ -86,7 +92,12 @@ def test_config_masks_secrets_and_says_where_from(site: Site) -> None:
     assert rows["DATABASE_URL"]["value"].endswith("@db.example/site")
     assert rows["SITE_NAME"]["source"] == "config.toml"
     assert rows["SECRET_KEY"]["source"] == "environment MICROSITE_SECRET_KEY"
-    assert rows["PAGE_SIZE"] | {"help": ""} == {"name": "PAGE_SIZE", "value": 20, "source": "default", "help": ""}
+    assert rows["PAGE_SIZE"] | {"help": ""} == {
+        "name": "PAGE_SIZE",
+        "value": 20,
+        "source": "default",
+        "help": "",
+    }
     assert (rows["SESSION_IDLE"]["value"], rows["MAX_FILE_SIZE"]["value"]) == (1800, 10 * 2**30)
     text = site.done("config", **secrets)
     assert not any(secret in text for secret in (KEY, "hush-hush", "from-the-file"))

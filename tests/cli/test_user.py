@@ -19,7 +19,9 @@ NEW_PASSWORD = "another long password"
 
 
 def token_status(server: Server, username: str, password: str = PASSWORD) -> int:
-    return requests.post(f"{server.url}/api/v1/token", json={"username": username, "password": password}, timeout=20).status_code
+    return requests.post(
+        f"{server.url}/api/v1/token", json={"username": username, "password": password}, timeout=20
+    ).status_code
 
 
 def ok(server: Server, *arguments: str, stdin: str | None = None) -> str:
@@ -39,7 +41,9 @@ def test_life_of_a_member(shared_server: Server) -> None:
     server = shared_server
     headers = server.add("anna")
     me = f"{server.url}/api/v1/me"
-    key = requests.post(f"{server.url}/api/v1/keys", json={"name": "x"}, headers=headers, timeout=20).json()["key"]
+    key = requests.post(f"{server.url}/api/v1/keys", json={"name": "x"}, headers=headers, timeout=20).json()[
+        "key"
+    ]
     by_key = {"Authorization": f"Bearer {key}"}
     ok(server, "user", "set-role", "anna", "manager")
     assert requests.get(me, headers=headers, timeout=20).json()["role"] == "manager"
@@ -47,7 +51,12 @@ def test_life_of_a_member(shared_server: Server) -> None:
     assert [requests.get(me, headers=h, timeout=20).status_code for h in (headers, by_key)] == [401, 401]
     assert token_status(server, "anna") == 401
     (row,) = [row for row in json.loads(ok(server, "user", "list", "--json")) if row["username"] == "anna"]
-    assert (row["role"], row["email"], row["disabled"], row["confirmed"]) == ("manager", "anna@example.org", True, True)
+    assert (row["role"], row["email"], row["disabled"], row["confirmed"]) == (
+        "manager",
+        "anna@example.org",
+        True,
+        True,
+    )
     ok(server, "user", "enable", "anna@example.org")
     assert token_status(server, "anna") == 200
     assert requests.get(me, headers=by_key, timeout=20).status_code == 200
@@ -66,7 +75,10 @@ def test_reset_address_of_the_operator(shared_server: Server) -> None:
     with requests.Session() as browser:
         token = form_token(browser.get(address, timeout=20))
         done = browser.post(
-            address, data={"csrf_token": token, "password": NEW_PASSWORD, "confirm": NEW_PASSWORD}, allow_redirects=False, timeout=20
+            address,
+            data={"csrf_token": token, "password": NEW_PASSWORD, "confirm": NEW_PASSWORD},
+            allow_redirects=False,
+            timeout=20,
         )
         assert (done.status_code, urlsplit(done.headers["Location"]).path) == (303, "/auth/login")
         assert browser.get(address, timeout=20).status_code == 410
@@ -83,16 +95,30 @@ def test_reset_address_of_the_operator(shared_server: Server) -> None:
         ("x y", "a\r\nb@example.org", "elevenchars", "spaces"),
     ],
 )
-def test_creating_is_refused(shared_server: Server, carl: str, name: str, email: str, password: str, part: str) -> None:
-    sentence = refused(shared_server, "user", "create", name, "--email", email, "--password-stdin", stdin=password + "\n")
+def test_creating_is_refused(
+    shared_server: Server, carl: str, name: str, email: str, password: str, part: str
+) -> None:
+    sentence = refused(
+        shared_server, "user", "create", name, "--email", email, "--password-stdin", stdin=password + "\n"
+    )
     assert part in sentence
     if name == "x y":
-        assert "e-mail address" in sentence and "11 characters" in sentence
+        assert "e-mail address" in sentence
+        assert "11 characters" in sentence
 
 
 @pytest.fixture(scope="module")
 def carl(shared_server: Server) -> str:
-    ok(shared_server, "user", "create", "carl", "--email", "carl@example.org", "--password-stdin", stdin=PASSWORD + "\n")
+    ok(
+        shared_server,
+        "user",
+        "create",
+        "carl",
+        "--email",
+        "carl@example.org",
+        "--password-stdin",
+        stdin=PASSWORD + "\n",
+    )
     return "carl"
 
 
@@ -106,13 +132,32 @@ def test_wrong_use_is_exit_2(shared_server: Server) -> None:
         assert shared_server.command("user", *arguments).returncode == 2
 
 
-def test_first_user_of_a_site_that_never_started(tmp_path: Path, new_database: Callable[[Path], str], serve: Callable[..., Server]) -> None:
-    site = Site(tmp_path, None) if "sqlite" in new_database(tmp_path / "probe") else new_site(tmp_path, new_database)
+def test_first_user_of_a_site_that_never_started(
+    tmp_path: Path, new_database: Callable[[Path], str], serve: Callable[..., Server]
+) -> None:
+    site = (
+        Site(tmp_path, None)
+        if "sqlite" in new_database(tmp_path / "probe")
+        else new_site(tmp_path, new_database)
+    )
     assert json.loads(site.done("user", "list", "--json")) == []
     odd = 'a "quoted" pass€word \\n'
-    arguments = ("user", "create", "Anna-1", "--email", "anna@example.org", "--role", "admin", "--password-stdin")
+    arguments = (
+        "user",
+        "create",
+        "Anna-1",
+        "--email",
+        "anna@example.org",
+        "--role",
+        "admin",
+        "--password-stdin",
+    )
     site.done(*arguments, stdin=odd + "\nsecond line\n")
-    settings = {name.removeprefix("MICROSITE_"): value for name, value in site.environment.items() if name.startswith("MICROSITE_")}
+    settings = {
+        name.removeprefix("MICROSITE_"): value
+        for name, value in site.environment.items()
+        if name.startswith("MICROSITE_")
+    }
     server = serve(**{"DATABASE_URL": f"sqlite:///{site.instance}/microsite.db"} | settings)
     assert token_status(server, "anna-1", odd) == 200
     assert re.search(r"/auth/setup/", server.out.read_text()) is None
@@ -124,7 +169,12 @@ def test_setup_address_of_an_empty_site_works_once(serve: Callable[..., Server])
     fields = {"username": "root", "email": "root@example.org", "password": PASSWORD, "confirm": PASSWORD}
     with requests.Session() as browser:
         token = form_token(browser.get(address, timeout=20))
-        assert browser.post(address, data=fields | {"csrf_token": token}, timeout=20, allow_redirects=False).status_code == 303
+        assert (
+            browser.post(
+                address, data=fields | {"csrf_token": token}, timeout=20, allow_redirects=False
+            ).status_code
+            == 303
+        )
         assert browser.get(address, timeout=20).status_code == 410
     headers = server.token("root")
     assert requests.get(f"{server.url}/api/v1/me", headers=headers, timeout=20).json()["role"] == "admin"

@@ -24,10 +24,16 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return found
 
 
-def load(folder: Path, environ: dict[str, str] | None = None, toml: str = "", **overrides: Any) -> Configuration:
+def load(
+    folder: Path, environ: dict[str, str] | None = None, toml: str = "", **overrides: Any
+) -> Configuration:
     if toml:
         (folder / "config.toml").write_text(toml)
-    return config.load(settings_table(), overrides, {"MICROSITE_ENV": "testing", "MICROSITE_INSTANCE": str(folder)} | (environ or {}))
+    return config.load(
+        settings_table(),
+        overrides,
+        {"MICROSITE_ENV": "testing", "MICROSITE_INSTANCE": str(folder)} | (environ or {}),
+    )
 
 
 def test_defaults_are_those_of_the_contract(folder: Path) -> None:
@@ -47,7 +53,11 @@ def test_defaults_are_those_of_the_contract(folder: Path) -> None:
 def test_later_sources_win(folder: Path) -> None:
     sources = []
     toml = "page_size = 11"
-    for environ, overrides in (({}, {}), ({"MICROSITE_PAGE_SIZE": "12"}, {}), ({"MICROSITE_PAGE_SIZE": "12"}, {"PAGE_SIZE": 13})):
+    for environ, overrides in (
+        ({}, {}),
+        ({"MICROSITE_PAGE_SIZE": "12"}, {}),
+        ({"MICROSITE_PAGE_SIZE": "12"}, {"PAGE_SIZE": 13}),
+    ):
         found = load(folder, environ, toml, **overrides)
         sources.append((found.values["PAGE_SIZE"], found.sources["PAGE_SIZE"]))
     assert sources == [(11, "config.toml"), (12, "environment MICROSITE_PAGE_SIZE"), (13, "argument")]
@@ -103,8 +113,25 @@ WRONG = {
     "REGISTRATION": ["maybe"],
     "MAIL_USE_TLS": ["perhaps", ""],
     "TRUSTED_PROXIES": ["-1", "11"],
-    "BASE_URL": ["files.example.org", "ftp://x", "https://", "https://x/path", "https://x?q=1", "https://u@x", "https://x:0", "https://x#part", "https://a b"],
-    "DATABASE_URL": ["mysql://h/d", "x", "sqlite://", "sqlite:///:memory:", "postgresql+psycopg2://h/d", "postgresql://u@h:port/d"],
+    "BASE_URL": [
+        "files.example.org",
+        "ftp://x",
+        "https://",
+        "https://x/path",
+        "https://x?q=1",
+        "https://u@x",
+        "https://x:0",
+        "https://x#part",
+        "https://a b",
+    ],
+    "DATABASE_URL": [
+        "mysql://h/d",
+        "x",
+        "sqlite://",
+        "sqlite:///:memory:",
+        "postgresql+psycopg2://h/d",
+        "postgresql://u@h:port/d",
+    ],
     "REDIS_URL": ["http://h", "h:6379", "redis://h:port"],
     "SECRET_KEY": ["k" * 31, "short"],
     "INSTANCE": ["relative/folder", "."],
@@ -113,7 +140,9 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("name", "text"), [(name, text) for name, texts in WRONG.items() for text in texts])
-def test_wrong_value_in_the_environment_is_one_sentence_that_names_it(folder: Path, name: str, text: str) -> None:
+def test_wrong_value_in_the_environment_is_one_sentence_that_names_it(
+    folder: Path, name: str, text: str
+) -> None:
     with pytest.raises(ConfigError) as refused:
         load(folder, {f"MICROSITE_{name}": text})
     sentence = str(refused.value)
@@ -163,7 +192,10 @@ def test_settings_that_do_not_go_together(folder: Path, environ: dict[str, str],
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.0.0.2"])
 def test_base_url_follows_from_a_loopback_host(folder: Path, host: str) -> None:
     shown = f"[{host}]" if ":" in host else host
-    assert load(folder, {"MICROSITE_HOST": host, "MICROSITE_PORT": "81"}).values["BASE_URL"] == f"http://{shown}:81"
+    assert (
+        load(folder, {"MICROSITE_HOST": host, "MICROSITE_PORT": "81"}).values["BASE_URL"]
+        == f"http://{shown}:81"
+    )
 
 
 def test_secret_key_is_made_once_for_its_owner_only(folder: Path) -> None:
@@ -180,7 +212,7 @@ def test_secret_key_is_made_once_for_its_owner_only(folder: Path) -> None:
 
 def test_testing_preset_keeps_off_a_real_site(folder: Path) -> None:
     (folder / "microsite.db").touch()
-    with pytest.raises(ConfigError, match="INSTANCE.*real site"):
+    with pytest.raises(ConfigError, match=r"INSTANCE.*real site"):
         config.prepare_instance(load(folder).values)
 
 

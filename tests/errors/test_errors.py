@@ -20,17 +20,16 @@ from microsite.core.access import public, without_csrf
 from microsite.core.clock import now
 from microsite.core.db import atomic, db
 from microsite.core.jobs import Job
-
 from tests.conftest import sign_in
 
 SECRET = "a name from inside"
 OWN: dict[str, Callable[[], Exception]] = {
     "bad_request": lambda: exceptions.BadRequest("This is odd."),
     "csrf_failed": lambda: exceptions.CsrfFailed("This is not from here."),
-    "unauthorized": lambda: exceptions.Unauthorized(),
+    "unauthorized": exceptions.Unauthorized,
     "password_wrong": lambda: exceptions.Unauthorized("That is not the password.", "password_wrong"),
     "forbidden": lambda: exceptions.Forbidden("You may not."),
-    "not_found": lambda: exceptions.NotFound(),
+    "not_found": exceptions.NotFound,
     "conflict": lambda: exceptions.Conflict("Somebody was faster."),
     "gone": lambda: exceptions.Gone("That is over."),
     "file_too_large": lambda: exceptions.FileTooLarge(10, 20),
@@ -39,7 +38,7 @@ OWN: dict[str, Callable[[], Exception]] = {
     "rate_limited": lambda: exceptions.RateLimited(17),
     "unavailable": lambda: exceptions.Unavailable("Busy.", 7),
     "quota_exceeded": lambda: exceptions.QuotaExceeded(10, 9, 5),
-    "storage_full": lambda: exceptions.StorageFull(),
+    "storage_full": exceptions.StorageFull,
 }
 LIBRARY = {
     400: "bad_request", 401: "unauthorized", 403: "forbidden", 404: "not_found", 405: "method_not_allowed", 406: "not_acceptable",
@@ -85,7 +84,12 @@ def failing(settings: dict[str, Any], make_app: Callable[..., Any]) -> Any:
         return SECRET
 
     for prefix in ("", "/api/v1"):
-        for path, view in (("refuse/<code>", refuse), ("library/<int:status>", library), ("fail", fail), ("undeclared", undeclared)):
+        for path, view in (
+            ("refuse/<code>", refuse),
+            ("library/<int:status>", library),
+            ("fail", fail),
+            ("undeclared", undeclared),
+        ):
             trial.add_url_rule(f"{prefix}/trial/{path}", view_func=view)
     trial.add_url_rule("/trial/middle", view_func=fail_in_the_middle, methods=["POST"])
     trial.add_url_rule("/trial/outside", view_func=fail_outside, methods=["POST"])
@@ -114,7 +118,8 @@ def assert_problem(answer: Any, status: int, code: str) -> dict[str, Any]:
     assert answer.mimetype == "application/problem+json"
     problem: dict[str, Any] = answer.json
     assert (problem["status"], problem["code"], problem["type"]) == (status, code, "about:blank")
-    assert problem["title"] and problem["detail"]
+    assert problem["title"]
+    assert problem["detail"]
     assert SECRET not in answer.get_data(as_text=True)
     return problem
 
@@ -140,7 +145,9 @@ def test_refusal_of_our_own(site: Any, code: str) -> None:
 
 def test_refused_fields_are_named_and_escaped(site: Any) -> None:
     client = site.test_client()
-    assert client.get("/api/v1/trial/refuse/validation_failed").json["errors"] == {"name": ["The name is <odd>."]}
+    assert client.get("/api/v1/trial/refuse/validation_failed").json["errors"] == {
+        "name": ["The name is <odd>."]
+    }
     assert "The name is &lt;odd&gt;." in client.get("/trial/refuse/validation_failed").get_data(as_text=True)
 
 
@@ -178,7 +185,9 @@ def test_wrong_method_names_the_right_ones(site: Any) -> None:
     assert site.test_client().open("/", method="TRACE").status_code == 405
 
 
-@pytest.mark.parametrize("accept", ["text/html", "*/*", "text/html,application/xhtml+xml,*/*;q=0.8", "", "image/png"])
+@pytest.mark.parametrize(
+    "accept", ["text/html", "*/*", "text/html,application/xhtml+xml,*/*;q=0.8", "", "image/png"]
+)
 def test_browsers_get_a_page(site: Any, accept: str) -> None:
     assert site.test_client().get("/nowhere", headers={"Accept": accept}).mimetype == "text/html"
 
@@ -218,7 +227,8 @@ def test_failure_shows_a_reference_that_stands_in_the_log(site: Any) -> None:
     assert problem["reference"] != reference
     for found in (reference, problem["reference"]):
         (line,) = [line for line in log_of(site).splitlines() if f"failure {found}" in line]
-        assert SECRET in line and "RuntimeError" in line
+        assert SECRET in line
+        assert "RuntimeError" in line
     assert "told" not in page
     assert client.get("/auth/login").status_code == 200
 
@@ -251,7 +261,9 @@ ADMINS = "one@example.org,two@example.org"
     ],
     ids=["neither", "server", "admins", "both"],
 )
-def test_page_says_told_only_when_it_is_true(make_app: Callable[..., Any], settings: dict[str, Any], mails: int, told: bool) -> None:
+def test_page_says_told_only_when_it_is_true(
+    make_app: Callable[..., Any], settings: dict[str, Any], mails: int, told: bool
+) -> None:
     site = failing(settings, make_app)
     page = assert_page(site.test_client().get("/trial/fail"), 500)
     assert ("The administrators have been told." in page) is told
@@ -336,18 +348,26 @@ def test_large_form_of_a_visitor_is_refused_unread(app: Any, path: str, kind: st
 
 @pytest.mark.parametrize("path", ["/files/", "/account/details"])
 def test_body_of_a_visitor_who_may_not_is_refused_unread(app: Any, path: str) -> None:
-    answer = app.test_client().post(path, input_stream=Unreadable(), content_type="multipart/form-data; boundary=x")
+    answer = app.test_client().post(
+        path, input_stream=Unreadable(), content_type="multipart/form-data; boundary=x"
+    )
     assert answer.status_code in (302, 401)
 
 
 def test_large_body_for_the_api_is_refused_unread(app: Any) -> None:
-    answer = app.test_client().post("/api/v1/token", input_stream=Unreadable(), content_type="application/json")
+    answer = app.test_client().post(
+        "/api/v1/token", input_stream=Unreadable(), content_type="application/json"
+    )
     assert_problem(answer, 413, "file_too_large")
 
 
 @pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "multipart/form-data; boundary=x"])
 def test_large_form_without_a_length_is_refused(app: Any, kind: str) -> None:
-    body = b"--x\r\nContent-Disposition: form-data; name=\"username\"\r\n\r\n" + b"x" * (3 * 2**20) + b"\r\n--x--\r\n"
+    body = (
+        b'--x\r\nContent-Disposition: form-data; name="username"\r\n\r\n'
+        + b"x" * (3 * 2**20)
+        + b"\r\n--x--\r\n"
+    )
     answer = app.test_client().post(
         "/auth/login", input_stream=io.BytesIO(body), content_type=kind, headers={"Transfer-Encoding": "chunked"},
         environ_overrides={"wsgi.input_terminated": True},
@@ -356,7 +376,18 @@ def test_large_form_without_a_length_is_refused(app: Any, kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "localhost.", "user@localhost", "localhost/x", "", "[::1", "127.0.0.1:x"]
+    "host",
+    [
+        "evil.example",
+        "evil.example:8000",
+        "127.0.0.1.evil.example",
+        "localhost.",
+        "user@localhost",
+        "localhost/x",
+        "",
+        "[::1",
+        "127.0.0.1:x",
+    ],
 )
 def test_other_hosts_are_refused(app: Any, host: str) -> None:
     client = app.test_client()
@@ -369,13 +400,19 @@ def test_other_hosts_are_refused(app: Any, host: str) -> None:
         assert (answer.status_code, answer.json) == (200, {"status": "ok"})
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:9", "localhost:8000", "LOCALHOST", "[::1]", "[::1]:8000"])
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "127.0.0.1:9", "localhost:8000", "LOCALHOST", "[::1]", "[::1]:8000"]
+)
 def test_names_of_this_machine_are_accepted(app: Any, host: str) -> None:
     assert app.test_client().get("/", headers={"Host": host}).status_code == 200
 
 
 def test_forwarded_host_is_not_believed(app: Any) -> None:
-    headers = {"X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "https", "Forwarded": "host=evil.example"}
+    headers = {
+        "X-Forwarded-Host": "evil.example",
+        "X-Forwarded-Proto": "https",
+        "Forwarded": "host=evil.example",
+    }
     answer = app.test_client().get("/account/", headers=headers)
     assert "evil" not in answer.location
     assert answer.location.startswith("/auth/login")

@@ -6,9 +6,10 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import func, select
+
 from microsite.core.db import db
 from microsite.files.models import FileUsage, StoredFile
-from sqlalchemy import func, select
 
 BOUNDARY = "a-boundary-of-the-tests"
 MULTIPART = f"multipart/form-data; boundary={BOUNDARY}"
@@ -26,7 +27,9 @@ def body(*parts: bytes) -> bytes:
     return b"".join(parts) + f"--{BOUNDARY}--\r\n".encode()
 
 
-def upload(client: Any, headers: dict[str, str], *files: tuple[str, bytes], accept: str = "application/json") -> Any:
+def upload(
+    client: Any, headers: dict[str, str], *files: tuple[str, bytes], accept: str = "application/json"
+) -> Any:
     """POST files by the API; gives the response."""
     data = {"file": [(BytesIO(content), name) for name, content in files]}
     sent = headers | {"Accept": accept}

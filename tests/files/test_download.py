@@ -74,7 +74,9 @@ def test_impossible_range(get: Callable[..., Any], asked: str) -> None:
     assert answer.headers["Content-Range"] == "bytes */1024"
 
 
-@pytest.mark.parametrize("asked", ["bytes=5-1", "bytes=a-b", "lines=1-2", "bytes", "bytes=0-1,5-6", "bytes=" + "9" * 5000 + "-"])
+@pytest.mark.parametrize(
+    "asked", ["bytes=5-1", "bytes=a-b", "lines=1-2", "bytes", "bytes=0-1,5-6", "bytes=" + "9" * 5000 + "-"]
+)
 def test_what_is_no_single_range_gets_the_whole(get: Callable[..., Any], asked: str) -> None:
     answer = get(Range=asked)
     assert (answer.status_code, answer.data) == (200, BYTES)
@@ -146,7 +148,11 @@ def test_all_else_is_a_download(app: Any, key: dict[str, str], address: str) -> 
 
 def test_download_of_a_safe_type_is_a_download(anna: Any, key: dict[str, str]) -> None:
     file = put(anna, key, "a.png")
-    assert anna.get(f"/files/{file['id']}/download", buffered=True).headers["Content-Disposition"].startswith("attachment; ")
+    assert (
+        anna.get(f"/files/{file['id']}/download", buffered=True)
+        .headers["Content-Disposition"]
+        .startswith("attachment; ")
+    )
 
 
 def test_the_senders_type_counts_for_nothing(anna: Any, key: dict[str, str]) -> None:

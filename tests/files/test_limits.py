@@ -29,12 +29,17 @@ def at_once(count: int, work: Callable[[int], int]) -> list[int]:
     return found
 
 
-def test_largest_file(make_app: Callable[..., Any], make_key: Callable[..., dict[str, str]], instance: Path) -> None:
+def test_largest_file(
+    make_app: Callable[..., Any], make_key: Callable[..., dict[str, str]], instance: Path
+) -> None:
     app = make_app(MAX_FILE_SIZE="1000")
     client, key = app.test_client(), make_key("anna", application=app)
     put(client, key, "fits", b"x" * 1000)
     assert upload(client, key, ("fits", b"x" * 1000)).status_code == 201
-    for answer in (client.put("/api/v1/upload/large", data=b"x" * 1001, headers=key), upload(client, key, ("large", b"x" * 1001))):
+    for answer in (
+        client.put("/api/v1/upload/large", data=b"x" * 1001, headers=key),
+        upload(client, key, ("large", b"x" * 1001)),
+    ):
         assert (answer.status_code, answer.json["code"]) == (413, "file_too_large")
         assert "1 kB" in answer.json["detail"]
     assert rows(app) == len(stored(instance)) == 2
@@ -46,19 +51,28 @@ def test_endings_that_are_not_listed(
 ) -> None:
     app = make_app(UPLOAD_EXTENSIONS="txt,.PDF")
     client, key = app.test_client(), make_key("anna", application=app)
-    answers = [client.put(f"/api/v1/upload/{name}", data=b"x", headers=key), upload(client, key, (name, b"x"))]
+    answers = [
+        client.put(f"/api/v1/upload/{name}", data=b"x", headers=key),
+        upload(client, key, (name, b"x")),
+    ]
     for answer in answers:
         assert (answer.status_code, answer.json["code"]) == (415, "type_not_allowed"), answer.json
     assert empty(app, instance)
 
 
-@pytest.mark.parametrize("name", ["a.txt", "A.TXT", "a.exe.txt", "a.pdf", "a.exe/b.txt", ".txt", "x" * 500 + ".txt"])
-def test_endings_that_are_listed(make_app: Callable[..., Any], make_key: Callable[..., dict[str, str]], name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["a.txt", "A.TXT", "a.exe.txt", "a.pdf", "a.exe/b.txt", ".txt", "x" * 500 + ".txt"]
+)
+def test_endings_that_are_listed(
+    make_app: Callable[..., Any], make_key: Callable[..., dict[str, str]], name: str
+) -> None:
     app = make_app(UPLOAD_EXTENSIONS="txt,.PDF")
     put(app.test_client(), make_key("anna", application=app), name)
 
 
-def test_quota_is_exact(make_app: Callable[..., Any], make_key: Callable[..., dict[str, str]], instance: Path) -> None:
+def test_quota_is_exact(
+    make_app: Callable[..., Any], make_key: Callable[..., dict[str, str]], instance: Path
+) -> None:
     app = make_app(USER_QUOTA="1000")
     client, key = app.test_client(), make_key("anna", application=app)
     first = put(client, key, "a", b"x" * 600)
@@ -90,12 +104,19 @@ def test_quota_holds_against_uploads_at_once(
     assert rows(app) == len(stored(instance)) == 3
 
 
-def test_deleting_at_once_gives_the_bytes_back_once(app: Any, make_key: Callable[..., dict[str, str]], instance: Path) -> None:
+def test_deleting_at_once_gives_the_bytes_back_once(
+    app: Any, make_key: Callable[..., dict[str, str]], instance: Path
+) -> None:
     client, key = app.test_client(), make_key("anna")
     put(client, key, "other", b"x" * 10_000)
     for _ in range(3):
         file = put(client, key, "a", b"x" * 1000)
-        found = at_once(8, lambda _, file=file: int(app.test_client().delete(f"/api/v1/files/{file['id']}", headers=key).status_code))
+        found = at_once(
+            8,
+            lambda _, file=file: int(
+                app.test_client().delete(f"/api/v1/files/{file['id']}", headers=key).status_code
+            ),
+        )
         assert Counter(found) == {204: 1, 404: 7}
         assert usage(app) == 10_000
     assert len(stored(instance)) == 1

@@ -41,7 +41,10 @@ def test_a_full_last_page_has_no_next(app: Any, make_key: Callable[..., dict[str
     assert client.get("/api/v1/files?limit=2", headers=key).json["next_cursor"] is None
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=101", "limit=x", "cursor=nonsense", "cursor=%00", "cursor=YmVmb3JlOi0x", "offset=1"])
+@pytest.mark.parametrize(
+    "query",
+    ["limit=0", "limit=101", "limit=x", "cursor=nonsense", "cursor=%00", "cursor=YmVmb3JlOi0x", "offset=1"],
+)
 def test_bad_queries_are_422(app: Any, make_key: Callable[..., dict[str, str]], query: str) -> None:
     answer = app.test_client().get(f"/api/v1/files?{query}", headers=make_key("anna"))
     assert (answer.status_code, answer.json["code"]) == (422, "validation_failed")
@@ -57,7 +60,9 @@ def test_page_shows_page_size_rows(
         put(client, key, f"number-{number}.txt")
 
     def shown(address: str) -> list[str]:
-        return re.findall(r'class="name" href="[^"]+">number-(\d)', client.get(address).get_data(as_text=True))
+        return re.findall(
+            r'class="name" href="[^"]+">number-(\d)', client.get(address).get_data(as_text=True)
+        )
 
     assert shown("/files/") == ["4", "3", "2"]
     older = re.search(r'href="(/files/\?cursor=[^"]+)"', client.get("/files/").get_data(as_text=True))
@@ -83,7 +88,9 @@ def test_rename_changes_the_type_and_the_time(app: Any, make_key: Callable[..., 
     assert client.get(f"/api/v1/files/{file['id']}", headers=key).json == answer.json
 
 
-@pytest.mark.parametrize("change", [{"size": 1}, {"owner_id": 2}, {"name": None}, {"name": 7}, {"name": "a", "sha256": "x"}, []])
+@pytest.mark.parametrize(
+    "change", [{"size": 1}, {"owner_id": 2}, {"name": None}, {"name": 7}, {"name": "a", "sha256": "x"}, []]
+)
 def test_other_changes_are_422(app: Any, make_key: Callable[..., dict[str, str]], change: Any) -> None:
     client, key = app.test_client(), make_key("anna")
     file = put(client, key, "a.txt")
@@ -91,7 +98,9 @@ def test_other_changes_are_422(app: Any, make_key: Callable[..., dict[str, str]]
     assert client.get(f"/api/v1/files/{file['id']}", headers=key).json == file
 
 
-def test_rename_keeps_to_the_allowed_endings(make_app: Callable[..., Any], make_key: Callable[..., dict[str, str]]) -> None:
+def test_rename_keeps_to_the_allowed_endings(
+    make_app: Callable[..., Any], make_key: Callable[..., dict[str, str]]
+) -> None:
     app = make_app(UPLOAD_EXTENSIONS="txt")
     client, key = app.test_client(), make_key("anna", application=app)
     file = put(client, key, "a.txt")
@@ -100,7 +109,9 @@ def test_rename_keeps_to_the_allowed_endings(make_app: Callable[..., Any], make_
     assert client.get(f"/api/v1/files/{file['id']}", headers=key).json["name"] == "a.txt"
 
 
-def test_delete_gives_everything_back(app: Any, make_key: Callable[..., dict[str, str]], instance: Path) -> None:
+def test_delete_gives_everything_back(
+    app: Any, make_key: Callable[..., dict[str, str]], instance: Path
+) -> None:
     client, key = app.test_client(), make_key("anna")
     file, other = put(client, key, "a.txt", b"x" * 100), put(client, key, "b.txt", b"y" * 10)
     answer = client.delete(f"/api/v1/files/{file['id']}", headers=key)
@@ -114,7 +125,9 @@ def test_delete_gives_everything_back(app: Any, make_key: Callable[..., dict[str
     assert empty(app, instance)
 
 
-def test_page_asks_and_deletes(anna: Any, app: Any, make_key: Callable[..., dict[str, str]], instance: Path) -> None:
+def test_page_asks_and_deletes(
+    anna: Any, app: Any, make_key: Callable[..., dict[str, str]], instance: Path
+) -> None:
     file = put(anna, make_key("anna"), "a.txt")
     question = anna.get(f"/files/{file['id']}/delete")
     assert "Delete a.txt?" in question.get_data(as_text=True)
@@ -133,6 +146,8 @@ def test_page_of_a_file(anna: Any, make_key: Callable[..., dict[str, str]]) -> N
     assert "first &lt;b&gt;line&lt;/b&gt;" in page
     assert text["sha256"] in page
     picture = put(anna, key, "a.png")
-    assert f'<img src="/files/{picture["id"]}/raw"' in anna.get(f"/files/{picture['id']}").get_data(as_text=True)
+    assert f'<img src="/files/{picture["id"]}/raw"' in anna.get(f"/files/{picture['id']}").get_data(
+        as_text=True
+    )
     drawing = put(anna, key, "a.svg", b"<svg/>")
     assert "There is no preview" in anna.get(f"/files/{drawing['id']}").get_data(as_text=True)

@@ -24,7 +24,9 @@ def doors(app: Any) -> list[tuple[str, str]]:
     return found
 
 
-def test_a_stranger_finds_nothing(app: Any, anna: Any, make_key: Callable[..., dict[str, str]], make_user: Callable[..., str]) -> None:
+def test_a_stranger_finds_nothing(
+    app: Any, anna: Any, make_key: Callable[..., dict[str, str]], make_user: Callable[..., str]
+) -> None:
     key = make_key("anna")
     file = put(anna, key, "secret-name.txt")
     ben = app.test_client()
@@ -66,20 +68,25 @@ def test_guests_have_no_files(app: Any, make_key: Callable[..., dict[str, str]],
     assert empty(app, instance)
 
 
-@pytest.mark.parametrize(("method", "address"), [("PUT", "/api/v1/upload/a"), ("POST", "/api/v1/files"), ("GET", "/api/v1/files")])
+@pytest.mark.parametrize(
+    ("method", "address"), [("PUT", "/api/v1/upload/a"), ("POST", "/api/v1/files"), ("GET", "/api/v1/files")]
+)
 def test_api_without_credential_is_401(app: Any, method: str, address: str) -> None:
     answer = app.test_client().open(address, method=method, data=b"x")
     assert (answer.status_code, answer.json["code"]) == (401, "unauthorized")
     assert answer.headers["WWW-Authenticate"]
 
 
-def test_files_leave_with_their_member(app: Any, make_key: Callable[..., dict[str, str]], instance: Path) -> None:
+def test_files_leave_with_their_member(
+    app: Any, make_key: Callable[..., dict[str, str]], instance: Path
+) -> None:
     client = app.test_client()
     put(client, make_key("anna"), "a.txt")
+    from sqlalchemy import select
+
     from microsite.core.db import atomic
     from microsite.core.feature import registry
     from microsite.core.identity import User
-    from sqlalchemy import select
 
     with app.app_context():
         from microsite.core.db import db

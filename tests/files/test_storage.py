@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
+
 from microsite.core import jobs
 from microsite.core.db import atomic, db
 from microsite.core.exceptions import StorageFull
 from microsite.core.feature import registry
 from microsite.core.storage import LocalStorage, sweep
-from sqlalchemy import select
-
 from tests.files.helpers import put, stored
 
 WRITER = """
@@ -40,7 +40,12 @@ def store(tmp_path: Path) -> LocalStorage:
 
 def other_writer(root: Path, how: str) -> tuple[subprocess.Popen[str], Path]:
     """A process that writes an object and then waits, its row not yet committed."""
-    process = subprocess.Popen([sys.executable, "-c", WRITER, str(root), how], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(root), how],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     assert process.stdout is not None
     return process, Path(process.stdout.readline().strip())
 
@@ -122,7 +127,11 @@ def test_the_periodic_job_removes_leftovers_only(
         put(client, key, f"{number}.txt")
     kept = set(stored(instance))
     objects = instance / "files" / "objects"
-    orphans = [objects / "aa" / ("a" * 32), objects / "bb" / ("b" * 32), instance / "files" / "partial" / ("c" * 32)]
+    orphans = [
+        objects / "aa" / ("a" * 32),
+        objects / "bb" / ("b" * 32),
+        instance / "files" / "partial" / ("c" * 32),
+    ]
     for orphan in orphans:
         orphan.parent.mkdir(exist_ok=True)
         orphan.write_bytes(b"left over")
@@ -136,7 +145,9 @@ def test_the_periodic_job_removes_leftovers_only(
     assert set(stored(instance)) == kept
 
 
-def test_deleting_waits_for_the_commit(app: Any, make_key: Callable[..., dict[str, str]], instance: Path) -> None:
+def test_deleting_waits_for_the_commit(
+    app: Any, make_key: Callable[..., dict[str, str]], instance: Path
+) -> None:
     from microsite.files import services
     from microsite.files.models import StoredFile
 

@@ -6,15 +6,18 @@ import re
 from typing import Any
 from urllib.parse import urlsplit
 
+from sqlalchemy import select
+
 from microsite.core.db import db
 from microsite.links.models import Link, LinkEvent, LinkTicket
-from sqlalchemy import select
 
 JSON = {"Accept": "application/json"}
 PAGE = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
 
-def put(client: Any, key: dict[str, str], name: str = "report.pdf", content: bytes = b"0123456789") -> dict[str, Any]:
+def put(
+    client: Any, key: dict[str, str], name: str = "report.pdf", content: bytes = b"0123456789"
+) -> dict[str, Any]:
     answer = client.put(f"/api/v1/upload/{name}", data=content, headers=key)
     assert answer.status_code == 201, answer.json
     found: dict[str, Any] = answer.json

@@ -24,7 +24,9 @@ def opener(url: str) -> Callable[[], list[Any]]:
     connection.connect()
 
     def ask() -> list[Any]:
-        connection.request("POST", parts.path, b"{}", {"Accept": "application/json", "Content-Type": "application/json"})
+        connection.request(
+            "POST", parts.path, b"{}", {"Accept": "application/json", "Content-Type": "application/json"}
+        )
         answer = connection.getresponse()
         body = answer.read().decode()
         return [answer.status, sorted(name for name, _ in answer.getheaders()), body]

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from sqlalchemy import update
+
 from microsite.core.clock import now
 from microsite.core.db import atomic, db
 from microsite.core.identity import User
-from sqlalchemy import update
-
 from tests.links.helpers import JSON, PAGE, make_link, open_link, put
 
 MALFORMED = [
@@ -21,7 +21,12 @@ MALFORMED = [
 
 @pytest.fixture
 def gone(
-    app: Any, maker: Any, key: dict[str, str], make_key: Callable[..., dict[str, str]], visitor: Any, later: Callable[[float], None]
+    app: Any,
+    maker: Any,
+    key: dict[str, str],
+    make_key: Callable[..., dict[str, str]],
+    visitor: Any,
+    later: Callable[[float], None],
 ) -> dict[str, str]:
     """Paths of links that are over, by the reason."""
     ben, cora = make_key("ben"), make_key("cora")
@@ -34,7 +39,9 @@ def gone(
         "demoted owner": make_link(maker, cora, expires_in=9000),
         "last item deleted": make_link(maker, key, files=[file["id"]], expires_in=9000),
         "used, with password": make_link(maker, key, password="open sesame"),
-        "revoked, with password": make_link(maker, key, password="open sesame", title="A title", note="Words"),
+        "revoked, with password": make_link(
+            maker, key, password="open sesame", title="A title", note="Words"
+        ),
     }
     assert open_link(visitor, made["used"]["path"]).status_code == 200
     assert open_link(visitor, made["used, with password"]["path"], password="open sesame").status_code == 200

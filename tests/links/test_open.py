@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from sqlalchemy import func, select
+
 from microsite.core.db import db
 from microsite.core.sessions import SessionRow
 from microsite.links.services import purge
-from sqlalchemy import func, select
-
 from tests.conftest import sign_in
 from tests.links.helpers import JSON, PAGE, events, make_link, notes, open_link, path_of, put, state
 
@@ -46,7 +46,11 @@ def test_json_of_files(maker: Any, key: dict[str, str], visitor: Any) -> None:
     assert answer.json["kind"] == "files"
     for shown, (name, content) in zip(answer.json["files"], contents.items(), strict=True):
         assert set(shown) == {"name", "size", "media_type", "sha256", "url"}
-        assert (shown["name"], shown["size"], shown["sha256"]) == (name, len(content), hashlib.sha256(content).hexdigest())
+        assert (shown["name"], shown["size"], shown["sha256"]) == (
+            name,
+            len(content),
+            hashlib.sha256(content).hexdigest(),
+        )
         assert shown["url"].startswith("http://127.0.0.1:8000/l/")
         got = visitor.get(path_of(shown["url"]), buffered=True)
         assert (got.status_code, got.data) == (200, content)
@@ -56,9 +60,17 @@ def test_json_of_files(maker: Any, key: dict[str, str], visitor: Any) -> None:
 
 @pytest.mark.parametrize(
     ("sent", "kind"),
-    [(b"", None), (b"{}", "application/json"), (b"", "application/json"), (b'{"password": null}', "application/json"), (b" \r\n", None)],
+    [
+        (b"", None),
+        (b"{}", "application/json"),
+        (b"", "application/json"),
+        (b'{"password": null}', "application/json"),
+        (b" \r\n", None),
+    ],
 )
-def test_an_empty_body_is_an_empty_object(maker: Any, key: dict[str, str], visitor: Any, sent: bytes, kind: str | None) -> None:
+def test_an_empty_body_is_an_empty_object(
+    maker: Any, key: dict[str, str], visitor: Any, sent: bytes, kind: str | None
+) -> None:
     link = make_link(maker, key)
     assert visitor.post(link["path"], data=sent, content_type=kind, headers=JSON).json["text"] == "the secret"
 
@@ -75,7 +87,13 @@ def test_an_empty_body_is_an_empty_object(maker: Any, key: dict[str, str], visit
     ],
 )  # fmt: skip
 def test_a_wrong_type_is_no_try(
-    maker: Any, key: dict[str, str], visitor: Any, sent: bytes, kind: str | None, status: int, password: str | None
+    maker: Any,
+    key: dict[str, str],
+    visitor: Any,
+    sent: bytes,
+    kind: str | None,
+    status: int,
+    password: str | None,
 ) -> None:
     link = make_link(maker, key, **({"password": password} if password else {}))
     for _ in range(6):
@@ -99,7 +117,9 @@ def test_page_of_a_note(maker: Any, key: dict[str, str], visitor: Any, app: Any)
     for _ in range(2):
         assert "the &lt;secret&gt;" in visitor.get(ticket).get_data(as_text=True)
     assert state(maker, key, link) == ("used", 1)
-    assert "the &lt;secret&gt;" in app.test_client().get(ticket).get_data(as_text=True), "the ticket needs no cookie"
+    assert "the &lt;secret&gt;" in app.test_client().get(ticket).get_data(as_text=True), (
+        "the ticket needs no cookie"
+    )
 
 
 def test_page_of_files(maker: Any, key: dict[str, str], visitor: Any) -> None:
@@ -123,7 +143,9 @@ def test_page_with_a_password(maker: Any, key: dict[str, str], visitor: Any) -> 
     assert visitor.post(link["path"], data={"password": "open sesame"}, headers=PAGE).status_code == 303
 
 
-def test_a_member_opens_as_everybody_does(app: Any, maker: Any, key: dict[str, str], make_user: Callable[..., str]) -> None:
+def test_a_member_opens_as_everybody_does(
+    app: Any, maker: Any, key: dict[str, str], make_user: Callable[..., str]
+) -> None:
     link = make_link(maker, key)
     ben = app.test_client()
     sign_in(ben, make_user("ben"))
@@ -145,7 +167,11 @@ def test_looking_spends_nothing_and_tells_nothing(app: Any, maker: Any, key: dic
                     answer = visitor.open(link["path"], method=method, headers=sent)
                     assert answer.status_code == 200
                     shown = answer.get_data(as_text=True)
-                    assert not [word for word in ("the secret", "dismissal", file["sha256"], file["id"]) if word in shown]
+                    assert not [
+                        word
+                        for word in ("the secret", "dismissal", file["sha256"], file["id"])
+                        if word in shown
+                    ]
         assert state(maker, key, link) == ("open", 0)
         assert events(maker, key, link) == ["created", "page_opened"], "once for each address and hour"
         assert open_link(visitor, link["path"]).status_code == 200
@@ -160,7 +186,9 @@ def test_other_verbs_do_nothing(maker: Any, key: dict[str, str], visitor: Any, m
     assert state(maker, key, link) == ("open", 0)
 
 
-def test_the_next_hour_is_told_again(maker: Any, key: dict[str, str], visitor: Any, later: Callable[[float], None]) -> None:
+def test_the_next_hour_is_told_again(
+    maker: Any, key: dict[str, str], visitor: Any, later: Callable[[float], None]
+) -> None:
     link = make_link(maker, key, expires_in=9000)
     visitor.get(link["path"])
     later(3500)
@@ -175,7 +203,10 @@ def test_a_post_from_another_site_is_refused_first(maker: Any, key: dict[str, st
     foreign = {"Sec-Fetch-Site": "cross-site"}
     answers = []
     for path in (link["path"], "/l/never-existed", "/l/"):
-        for sent in ({"data": {"password": "open sesame"}, "headers": PAGE | foreign}, {"data": b"{broken", "headers": JSON | foreign}):
+        for sent in (
+            {"data": {"password": "open sesame"}, "headers": PAGE | foreign},
+            {"data": b"{broken", "headers": JSON | foreign},
+        ):
             answer = visitor.post(path, **sent)
             assert answer.status_code == 403, path
             answers.append(answer.get_data())
@@ -219,7 +250,9 @@ def test_recipients_have_no_session(app: Any, maker: Any, key: dict[str, str]) -
     assert visitor.get_cookie("session_8000") is None
 
 
-def test_the_page_names_no_other_origin_and_loads_no_token(maker: Any, key: dict[str, str], visitor: Any) -> None:
+def test_the_page_names_no_other_origin_and_loads_no_token(
+    maker: Any, key: dict[str, str], visitor: Any
+) -> None:
     answer = visitor.get(make_link(maker, key)["path"])
     assert "csrf" not in answer.get_data(as_text=True)
     assert "form-action 'self'" in answer.headers["Content-Security-Policy"]
@@ -254,7 +287,10 @@ def test_the_job_erases_expired_notes(
     from microsite.core import jobs
     from microsite.core.feature import registry
 
-    gone, kept = make_link(maker, key, text="over", expires_in=60), make_link(maker, key, text="still open", expires_in=9000)
+    gone, kept = (
+        make_link(maker, key, text="over", expires_in=60),
+        make_link(maker, key, text="still open", expires_in=9000),
+    )
     later(61)
     for _ in range(2):
         with app.app_context():

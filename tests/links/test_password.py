@@ -21,7 +21,11 @@ def link(maker: Any, key: dict[str, str]) -> dict[str, Any]:
 
 def test_required_and_wrong(maker: Any, key: dict[str, str], visitor: Any, link: dict[str, Any]) -> None:
     assert visitor.get(link["path"], headers=JSON).json == {"has_password": True}
-    for body, code in (({}, "password_required"), ({"password": ""}, "password_required"), ({"password": "wrong"}, "password_wrong")):
+    for body, code in (
+        ({}, "password_required"),
+        ({"password": ""}, "password_required"),
+        ({"password": "wrong"}, "password_wrong"),
+    ):
         answer = open_link(visitor, link["path"], **body)
         assert (answer.status_code, answer.json["code"]) == (401, code)
         assert answer.mimetype == "application/problem+json"
@@ -39,20 +43,34 @@ def test_a_link_without_a_password_ignores_one(maker: Any, key: dict[str, str], 
 def test_any_text_is_a_password(maker: Any, key: dict[str, str], visitor: Any, password: str) -> None:
     link = make_link(maker, key, password=password, max_uses=3)
     assert open_link(visitor, link["path"], password=password + "x").json["code"] == "password_wrong"
-    assert open_link(visitor, link["path"], password=password[:-1] or "y").json["code"].startswith("password_")
+    assert (
+        open_link(visitor, link["path"], password=password[:-1] or "y").json["code"].startswith("password_")
+    )
     assert open_link(visitor, link["path"], password=password).status_code == 200
 
 
 def test_composed_and_decomposed_are_the_same(maker: Any, key: dict[str, str], visitor: Any) -> None:
-    assert open_link(visitor, make_link(maker, key, password="caf\u00e9")["path"], password="cafe\u0301").status_code == 200
+    assert (
+        open_link(
+            visitor, make_link(maker, key, password="caf\u00e9")["path"], password="cafe\u0301"
+        ).status_code
+        == 200
+    )
 
 
 def test_five_wrong_ones_are_enough(
-    app: Any, maker: Any, key: dict[str, str], visitor: Any, link: dict[str, Any], later: Callable[[float], None]
+    app: Any,
+    maker: Any,
+    key: dict[str, str],
+    visitor: Any,
+    link: dict[str, Any],
+    later: Callable[[float], None],
 ) -> None:
     for number in range(5):
-        answer = open_link(visitor, link["path"], password=f"wrong {number}") if number % 2 else visitor.post(
-            link["path"], data={"password": "wrong"}, headers=PAGE
+        answer = (
+            open_link(visitor, link["path"], password=f"wrong {number}")
+            if number % 2
+            else visitor.post(link["path"], data={"password": "wrong"}, headers=PAGE)
         )
         assert answer.status_code == 401
     for password in ("wrong", RIGHT):
@@ -67,9 +85,16 @@ def test_five_wrong_ones_are_enough(
     other = make_link(maker, key, password=RIGHT)
     assert open_link(visitor, other["path"], password=RIGHT).status_code == 200, "another link is not limited"
     elsewhere = {"REMOTE_ADDR": "192.0.2.7"}
-    assert visitor.post(link["path"], json={"password": "wrong"}, headers=JSON, environ_overrides=elsewhere).status_code == 401
+    assert (
+        visitor.post(
+            link["path"], json={"password": "wrong"}, headers=JSON, environ_overrides=elsewhere
+        ).status_code
+        == 401
+    )
     later(301)
-    assert open_link(visitor, link["path"], password=RIGHT).status_code == 200, "the true recipient is not locked out for long"
+    assert open_link(visitor, link["path"], password=RIGHT).status_code == 200, (
+        "the true recipient is not locked out for long"
+    )
 
 
 def test_a_forwarded_address_is_not_believed(visitor: Any, link: dict[str, Any]) -> None:
@@ -100,9 +125,13 @@ def test_guesses_at_once_are_counted_one_by_one(app: Any, link: dict[str, Any]) 
     assert Counter(found) == {401: 5, 429: 7}
 
 
-def test_many_addresses_share_a_hundred_an_hour(maker: Any, key: dict[str, str], visitor: Any, link: dict[str, Any]) -> None:
+def test_many_addresses_share_a_hundred_an_hour(
+    maker: Any, key: dict[str, str], visitor: Any, link: dict[str, Any]
+) -> None:
     for number in range(101):
         origin = {"REMOTE_ADDR": f"198.51.100.{number}"}
-        answer = visitor.post(link["path"], json={"password": "wrong"}, headers=JSON, environ_overrides=origin)
+        answer = visitor.post(
+            link["path"], json={"password": "wrong"}, headers=JSON, environ_overrides=origin
+        )
         assert answer.status_code == (401 if number < 100 else 429)
     assert state(maker, key, link) == ("open", 0)

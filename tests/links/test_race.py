@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,25 +20,29 @@ from tests.links.helpers import make_link, notes, opened_events
 PROCESSES, THREADS = 4, 8
 
 
-def race(how: str, target: str, environment: dict[str, str] | None = None) -> list[list[Any]]:
-    """Let all threads of all processes go at the same moment; gives what each got."""
+def race(how: str, target: str, here: int = 0) -> list[list[Any]]:
+    """Let all threads of all processes, and `here` of this one, go at the same moment; gives what each got."""
     command = [sys.executable, str(Path(racers.__file__)), how, target, str(THREADS)]
     started = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | (environment or {}))
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         for _ in range(PROCESSES)
     ]
+    own = [racers.claimer(target) for _ in range(here)]
     for process in started:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-    for process in started:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    found: list[list[Any]] = []
+
+    def go() -> None:
+        for process in started:
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+
+    found = racers.at_once(own, go)
     for process in started:
         out, _ = process.communicate(timeout=60)
         found += json.loads(out)
-    assert len(found) == PROCESSES * THREADS
+    assert len(found) == PROCESSES * THREADS + here
     return found
 
 
@@ -50,14 +54,18 @@ def key(shared_server: Server) -> dict[str, str]:
 @pytest.mark.parametrize("uses", [1, 5])
 def test_over_http(shared_server: Server, key: dict[str, str], uses: int) -> None:
     api = f"{shared_server.url}/api/v1"
-    link = requests.post(f"{api}/links", json={"text": "only once", "max_uses": uses}, headers=key, timeout=10).json()
+    link = requests.post(
+        f"{api}/links", json={"text": "only once", "max_uses": uses}, headers=key, timeout=10
+    ).json()
     found = race("open", link["url"])
     assert Counter(status for status, _, _ in found) == {200: uses, 410: PROCESSES * THREADS - uses}
     won = {body for status, _, body in found if status == 200}
     assert [json.loads(body) for body in won] == [{"kind": "text", "text": "only once"}]
     lost = {(tuple(names), body) for status, names, body in found if status == 410}
     assert len(lost) == 1, "whoever loses learns nothing, not even by a header"
-    never = requests.post(f"{shared_server.url}/l/never-existed", json={}, headers={"Accept": "application/json"}, timeout=10)
+    never = requests.post(
+        f"{shared_server.url}/l/never-existed", json={}, headers={"Accept": "application/json"}, timeout=10
+    )
     assert next(iter(lost))[1] == never.text
     events = requests.get(f"{api}/links/{link['id']}/events", headers=key, timeout=10).json()["items"]
     assert Counter(event["type"] for event in events) == {"created": 1, "opened": uses}
@@ -65,23 +73,16 @@ def test_over_http(shared_server: Server, key: dict[str, str], uses: int) -> Non
     assert (after["state"], after["uses"]) == ("used", uses)
 
 
-def test_claim_itself(app: Any, make_key: Any) -> None:
+def test_claim_itself(
+    app: Any, make_key: Callable[..., dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Eight threads here and four processes with eight each, all on the database at once."""
     link = make_link(app.test_client(), make_key("anna"), text="only once")
-    token = link["path"].removeprefix("/l/")
-    site = {"MICROSITE_INSTANCE": app.config["INSTANCE"], "MICROSITE_DATABASE_URL": app.config["DATABASE_URL"], "MICROSITE_ENV": "testing"}
-    elsewhere: list[list[Any]] = []
-    racers._made[:] = [app]
-    try:
-        work = [racers.claimer(token) for _ in range(THREADS)]
-
-        def others() -> None:
-            elsewhere.extend(race("claim", token, site))
-
-        here = racers.at_once([*work, lambda: [0, others(), ""]], lambda: None)
-    finally:
-        racers._made.clear()
-    statuses = Counter(status for status, _, _ in [*here, *elsewhere])
-    assert statuses == {200: 1, 410: (PROCESSES + 1) * THREADS - 1, 0: 1}
+    for name in ("INSTANCE", "DATABASE_URL"):
+        monkeypatch.setenv(f"MICROSITE_{name}", app.config[name])
+    monkeypatch.setattr(racers, "_made", [app])
+    found = race("claim", link["path"].removeprefix("/l/"), here=THREADS)
+    assert Counter(status for status, _, _ in found) == {200: 1, 410: (PROCESSES + 1) * THREADS - 1}
+    assert [text for status, _, text in found if status == 200] == ["only once"]
     assert opened_events(app) == 1
     assert notes(app) == ["only once"], "in the winner's ticket, and no longer in the link"

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from sqlalchemy import update
+
 from microsite.core.clock import now
 from microsite.core.db import atomic, db
 from microsite.core.identity import User
-from sqlalchemy import update
-
 from tests.links.helpers import JSON, PAGE, events, make_link, open_link, path_of, put, state
 
 CONTENT = bytes(range(256))
@@ -29,7 +29,9 @@ def fetch(client: Any, path: str, **headers: str) -> Any:
     return client.get(path, headers=headers, buffered=True)
 
 
-def test_resumes_and_costs_no_further_use(app: Any, maker: Any, key: dict[str, str], opened: dict[str, Any]) -> None:
+def test_resumes_and_costs_no_further_use(
+    app: Any, maker: Any, key: dict[str, str], opened: dict[str, Any]
+) -> None:
     got = b""
     for start in range(0, 256, 100):
         answer = fetch(app.test_client(), opened["path"], Range=f"bytes={start}-{start + 99}")
@@ -46,7 +48,9 @@ def test_resumes_and_costs_no_further_use(app: Any, maker: Any, key: dict[str, s
     assert state(maker, key, opened["link"]) == ("used", 1)
 
 
-def test_outlives_use_and_expiry_of_the_link(visitor: Any, opened: dict[str, Any], later: Callable[[float], None]) -> None:
+def test_outlives_use_and_expiry_of_the_link(
+    visitor: Any, opened: dict[str, Any], later: Callable[[float], None]
+) -> None:
     later(14 * 60)
     assert visitor.get(opened["link"]["path"]).status_code == 410
     assert fetch(visitor, opened["path"]).data == CONTENT
@@ -62,12 +66,16 @@ def check_dead(visitor: Any, path: str) -> None:
     assert visitor.get(path.rpartition("/")[0], headers=PAGE).status_code == 410
 
 
-def test_dies_when_the_link_is_revoked(maker: Any, key: dict[str, str], visitor: Any, opened: dict[str, Any]) -> None:
+def test_dies_when_the_link_is_revoked(
+    maker: Any, key: dict[str, str], visitor: Any, opened: dict[str, Any]
+) -> None:
     maker.delete(f"/api/v1/links/{opened['link']['id']}", headers=key)
     check_dead(visitor, opened["path"])
 
 
-def test_dies_when_its_item_is_deleted(maker: Any, key: dict[str, str], visitor: Any, opened: dict[str, Any]) -> None:
+def test_dies_when_its_item_is_deleted(
+    maker: Any, key: dict[str, str], visitor: Any, opened: dict[str, Any]
+) -> None:
     maker.delete(f"/api/v1/files/{opened['file']['id']}", headers=key)
     check_dead(visitor, opened["path"])
 
@@ -83,7 +91,9 @@ def test_dies_with_its_item_alone(maker: Any, key: dict[str, str], visitor: Any)
 
 
 @pytest.mark.parametrize("change", [{"disabled_at": "now"}, {"role": "guest"}])
-def test_dies_with_its_owners_rights(app: Any, visitor: Any, opened: dict[str, Any], change: dict[str, Any]) -> None:
+def test_dies_with_its_owners_rights(
+    app: Any, visitor: Any, opened: dict[str, Any], change: dict[str, Any]
+) -> None:
     values = {"disabled_at": now()} if "disabled_at" in change else change
     with app.app_context(), atomic():
         db.session.execute(update(User).where(User.username == "anna").values(**values))
@@ -105,10 +115,14 @@ def test_opens_nothing_else(maker: Any, key: dict[str, str], visitor: Any, opene
     assert fetch(visitor, opened["path"]).data == CONTENT
 
 
-def test_a_download_is_told_once(maker: Any, key: dict[str, str], visitor: Any, opened: dict[str, Any]) -> None:
+def test_a_download_is_told_once(
+    maker: Any, key: dict[str, str], visitor: Any, opened: dict[str, Any]
+) -> None:
     visitor.head(opened["path"])
     fetch(visitor, opened["path"], Range="bytes=100-")
-    assert events(maker, key, opened["link"]) == ["created", "opened"], "neither a look nor a resumption is a download"
+    assert events(maker, key, opened["link"]) == ["created", "opened"], (
+        "neither a look nor a resumption is a download"
+    )
     fetch(visitor, opened["path"])
     assert events(maker, key, opened["link"]) == ["created", "opened", "downloaded"]
 

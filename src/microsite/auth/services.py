@@ -9,6 +9,7 @@ from datetime import timedelta
 from email_validator import EmailNotValidError, validate_email
 from flask import current_app
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 
 from microsite.core import tokens
 from microsite.core.clock import now
@@ -140,7 +141,10 @@ def create_user(username: str, email: str, password_hash: str, role: Role, *, co
         password_hash=password_hash, role=role.value, confirmed_at=now() if confirmed else None,
     )  # fmt: skip
     db.session.add(user)
-    db.session.flush()
+    try:
+        db.session.flush()
+    except IntegrityError:  # another request took the name or the address since it was looked up
+        raise ValidationFailed({"username": ["That name or that address was taken just now."]}) from None
     if role is Role.ADMIN:
         tokens.withdraw("setup", None)  # the site has its first administrator, so the printed address is over
     current_app.logger.info("account created", extra={"user": username, "role": role.value})

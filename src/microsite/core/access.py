@@ -127,6 +127,8 @@ def same_origin() -> bool:
 
 def guard() -> ResponseReturnValue | None:
     """The order of every request."""
+    if "session_failure" in g:
+        raise g.session_failure
     if request.routing_exception is not None:
         return None  # the dispatcher raises it: 404, 405 or a redirect
     view = current_app.view_functions[request.endpoint or ""]

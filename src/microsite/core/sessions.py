@@ -17,7 +17,9 @@ from flask import session as browser_session
 from flask_login import login_user
 from flask_session import Session
 from flask_session.base import ServerSideSession, ServerSideSessionInterface
-from sqlalchemy import ForeignKey, String, Text, and_, delete, insert, or_, select, update
+from sqlalchemy import ForeignKey, String, Text, and_, bindparam, delete, insert, or_, select, update
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Mapped, mapped_column
 
 from microsite.core.clock import now
@@ -55,6 +57,14 @@ class SessionRow(Base):
         return None
 
 
+WITH_USER = (
+    select(SessionRow, User)
+    .outerjoin(User, User.id == SessionRow.user_id)
+    .where(SessionRow.id_hash == bindparam("id_hash"), SessionRow.kind != "token")
+)
+"""Built once, since every page runs it."""
+
+
 def hashed(sid: str) -> str:
     return hashlib.sha256(sid.encode()).hexdigest()
 
@@ -84,7 +94,7 @@ class SqlSessionInterface(ServerSideSessionInterface):
         sid = request.cookies.get(app.config["SESSION_COOKIE_NAME"])
         by_header = request.path.startswith("/api/") and "Authorization" in request.headers
         if sid and len(sid) <= 64 and not by_header and not request.path.startswith(WITHOUT_SESSION):
-            found = self._load(sid)
+            found = self._load_if_possible(sid)
             if found is not None:
                 return found
         return self._fresh()
@@ -94,9 +104,20 @@ class SqlSessionInterface(ServerSideSessionInterface):
         fresh.is_new = True
         return fresh
 
+    def _load_if_possible(self, sid: str) -> BrowserSession | None:
+        """The session; while the database is down none, and the guard raises what was kept for it.
+
+        An error here would come before there is a session, and no error handler could answer it.
+        """
+        try:
+            return self._load(sid)
+        except (OperationalError, PoolTimeout) as error:
+            db.session.rollback()
+            g.no_session, g.session_failure = True, error
+            return None
+
     def _load(self, sid: str) -> BrowserSession | None:
-        query = select(SessionRow, User).outerjoin(User, User.id == SessionRow.user_id)
-        found = db.session.execute(query.where(SessionRow.id_hash == hashed(sid), SessionRow.kind != "token")).first()
+        found = db.session.execute(WITH_USER, {"id_hash": hashed(sid)}).first()
         if found is None:
             return None
         row, user = found

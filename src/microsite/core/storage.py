@@ -109,7 +109,7 @@ class LocalStorage:
 
     def open(self, key: str) -> BinaryIO:
         """The object for reading. Raises FileNotFoundError."""
-        return open(self.path(key), "rb", buffering=0)  # noqa: SIM115 - the caller closes it
+        return open(self.path(key), "rb", buffering=0)
 
     def delete(self, key: str) -> None:
         """Remove an object; one that is gone already is fine."""
@@ -134,7 +134,7 @@ class LocalStorage:
         for key in [*self.keys(), ""]:
             if key:
                 batch.append(key)
-            if batch and (len(batch) == 500 or not key):  # noqa: PLR2004 - rows of one query
+            if batch and (len(batch) == 500 or not key):
                 for orphan in set(batch) - wanted(batch):
                     # The lock says that nobody is about to commit a row for it, so a second look is final.
                     removed += _remove_if_idle(self.path(orphan), partial(_unwanted, wanted, orphan))

@@ -18,7 +18,13 @@ from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDeco
 
 from microsite.core.access import by_credential, check_csrf
 from microsite.core.db import release
-from microsite.core.exceptions import BadRequest, FileTooLarge, TypeNotAllowed, UploadIncomplete, ValidationFailed
+from microsite.core.exceptions import (
+    BadRequest,
+    FileTooLarge,
+    TypeNotAllowed,
+    UploadIncomplete,
+    ValidationFailed,
+)
 from microsite.core.slots import slot
 from microsite.core.storage import StoredObject, Writer, storage
 
@@ -80,12 +86,14 @@ def announced_size() -> int:
 
 
 @contextmanager
-def receive_body(name: str, limit: int) -> Iterator[Received]:
+def receive_body(name: str, limit: int, fits: Callable[[int], None]) -> Iterator[Received]:
     """Take the raw body as one file of up to `limit` bytes; kept only if the block ends well.
 
-    Raises CsrfFailed, FileTooLarge, UploadIncomplete, StorageFull, Unavailable.
+    `fits` may refuse the announced bytes before they are read. Raises CsrfFailed, FileTooLarge, UploadIncomplete,
+    StorageFull, Unavailable.
     """
     check_length(limit, name)
+    fits(announced_size())
     if not _proven():
         check_csrf("")  # a raw body has no place for the form's token
     release()
@@ -96,11 +104,12 @@ def receive_body(name: str, limit: int) -> Iterator[Received]:
 
 
 @contextmanager
-def receive_form(limit: int, accept: Callable[[str], None]) -> Iterator[list[Received]]:
+def receive_form(limit: int, accept: Callable[[str], None], fits: Callable[[int], None]) -> Iterator[list[Received]]:
     """Take every part named `file` of a multipart body; kept only if the block ends well.
 
-    `accept` may refuse a name before its bytes are read. A browser's form proves itself by the header X-CSRFToken
-    (checked by the guard) or by `csrf_token` as its first part. Raises also CsrfFailed, ValidationFailed.
+    `accept` may refuse a name, and `fits` the announced bytes, before they are read. A browser's form proves itself by
+    the header X-CSRFToken (checked by the guard) or by `csrf_token` as its first part. Raises also CsrfFailed,
+    ValidationFailed.
     """
     boundary = request.mimetype_params.get("boundary", "")
     if request.mimetype != "multipart/form-data":
@@ -108,13 +117,11 @@ def receive_form(limit: int, accept: Callable[[str], None]) -> Iterator[list[Rec
     if not boundary:
         raise BadRequest("The form does not say by which boundary its parts are divided.")
     check_length(limit, overhead=FORM_OVERHEAD)
-    proven = _proven()
+    fits(announced_size())
     release()
     with slot(), ExitStack() as stack:
-        received = [
-            Received(name, writer.finish())
-            for name, writer in _file_parts(boundary.encode("latin-1", "replace"), limit, accept, proven, stack)
-        ]
+        form = _Form(limit, accept, _proven(), stack)
+        received = list(form.files(boundary.encode("latin-1", "replace")))
         if not received:
             raise ValidationFailed({"file": [NO_FILE]})
         yield received
@@ -126,44 +133,56 @@ def _write(writer: Writer, chunk: bytes | bytearray, limit: int, name: str) -> N
     writer.write(chunk)
 
 
-def _opened(name: str, accept: Callable[[str], None], stack: ExitStack) -> Writer:
-    accept(name)
-    return stack.enter_context(storage().writer())
+class _Form:
+    """The parts of one form in their order: the first may be its token, and every `file` becomes a writer that is full."""
 
+    def __init__(self, limit: int, accept: Callable[[str], None], proven: bool, stack: ExitStack) -> None:
+        self.limit, self.accept, self.proven, self.stack = limit, accept, proven, stack
+        self.name, self.token = "", bytearray()
+        self.writer: Writer | None = None
+        self.in_token = self.unnamed = False
 
-def _file_parts(
-    boundary: bytes, limit: int, accept: Callable[[str], None], proven: bool, stack: ExitStack
-) -> Iterator[tuple[str, Writer]]:
-    """Walk the parts in order; the first may be the form's token, and every `file` becomes a writer that is full."""
-    writer: Writer | None = None
-    name, token = "", bytearray()
-    in_token = unnamed = False
-    for event in _events(boundary):
-        if isinstance(event, Field):
-            in_token, unnamed, writer = event.name == "csrf_token", False, None
-        elif isinstance(event, File):
-            if not proven:
-                check_csrf(token.decode("ascii", "replace"))
-                proven = True
-            in_token, writer = False, None
-            unnamed = event.name == "file" and not event.filename
-            if event.name == "file" and event.filename:
-                name = _name_as_sent(event)
-                writer = _opened(name, accept, stack)
-        elif isinstance(event, Data):
-            if unnamed and event.data:  # an empty field of a browser has neither name nor bytes
-                name, writer, unnamed = "file", _opened("file", accept, stack), False
-            if writer is not None:
-                _write(writer, event.data, limit, name)
-            elif in_token:
-                token += event.data
-                if len(token) > FIELD_LIMIT:
-                    raise BadRequest("The form's token is too long.")
-            if not event.more_data and writer is not None:
-                yield name, writer
-                writer = None
-    if not proven:
-        check_csrf(token.decode("ascii", "replace"))
+    def files(self, boundary: bytes) -> Iterator[Received]:
+        for event in _events(boundary):
+            if isinstance(event, Field | File):
+                self._begin(event)
+            elif isinstance(event, Data):
+                self._take(event.data)
+                if not event.more_data and self.writer is not None:
+                    yield Received(self.name, self.writer.finish())
+                    self.writer = None
+        self._prove()
+
+    def _begin(self, part: Field | File) -> None:
+        self.writer, self.in_token, self.unnamed = None, False, False
+        if isinstance(part, Field):
+            self.in_token = part.name == "csrf_token"
+            return
+        self._prove()
+        if part.name == "file":
+            self.unnamed = not part.filename
+            if part.filename:
+                self._open(_name_as_sent(part))
+
+    def _prove(self) -> None:
+        if not self.proven:
+            check_csrf(self.token.decode("ascii", "replace"))
+        self.proven = True
+
+    def _open(self, name: str) -> None:
+        self.accept(name)
+        self.name, self.unnamed = name, False
+        self.writer = self.stack.enter_context(storage().writer())
+
+    def _take(self, data: bytes | bytearray) -> None:
+        if self.unnamed and data:  # an empty field of a browser has neither name nor bytes
+            self._open("file")
+        if self.writer is not None:
+            _write(self.writer, data, self.limit, self.name)
+        elif self.in_token:
+            self.token += data
+            if len(self.token) > FIELD_LIMIT:
+                raise BadRequest("The form's token is too long.")
 
 
 def _name_as_sent(event: File) -> str:

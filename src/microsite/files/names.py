@@ -35,7 +35,7 @@ def clean_name(given: str) -> str:
     if len(name.encode()) <= MAX_BYTES:
         return name
     stem, dot, ending = name.rpartition(".")
-    tail = f".{ending}" if dot and stem and len(ending.encode()) <= 20 else ""  # noqa: PLR2004 - longer is no ending
+    tail = f".{ending}" if dot and stem and len(ending.encode()) <= 20 else ""
     head = name[: -len(tail)] if tail else name
     return head.encode()[: MAX_BYTES - len(tail.encode())].decode("utf-8", "ignore") + tail
 

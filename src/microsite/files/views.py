@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache, partial
 from typing import Any
 
 from flask import Blueprint, current_app, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
+from markupsafe import Markup
 
 from microsite.core.access import requires, takes_uploads
 from microsite.core.db import atomic
@@ -14,7 +16,8 @@ from microsite.core.downloads import first_bytes, may_show
 from microsite.core.exceptions import DomainError, ValidationFailed
 from microsite.core.feature import registry
 from microsite.core.headers import content_policy
-from microsite.core.uploads import announced_size, receive_form
+from microsite.core.pages import icon
+from microsite.core.uploads import receive_form
 
 from . import queries, services
 from .forms import Delete, Rename
@@ -27,9 +30,21 @@ bp = Blueprint(
 TEXT_SHOWN = 100_000
 
 
+@bp.app_template_filter()
+@cache
+def type_icon(media_type: str) -> Markup:
+    """The drawing that stands for a type."""
+    drawing = {"image": "image", "video": "play", "audio": "music"}.get(media_type.partition("/")[0], "text")
+    if media_type == "application/pdf":
+        drawing = "pdf"
+    elif "zip" in media_type or "compressed" in media_type:
+        drawing = "zip"
+    return icon(f"file-earmark-{drawing}", 22)
+
+
 def sharers() -> list[Any]:
     """Ways to hand files out that other features offer: (label, icon, address)."""
-    return [offer() for offer in registry().capability("share_action").values() if offer()]
+    return [found for offer in registry().capability("share_action").values() if (found := offer())]
 
 
 def _list(problem: str | None = None) -> str:
@@ -55,8 +70,8 @@ def upload() -> ResponseReturnValue:
     """Take the files of the form."""
     actor = current_user._get_current_object()
     try:
-        services.check_quota(actor, announced_size())
-        with receive_form(current_app.config["MAX_FILE_SIZE"], services.check_name) as received, atomic():
+        fits = partial(services.check_quota, actor)
+        with receive_form(current_app.config["MAX_FILE_SIZE"], services.check_name, fits) as received, atomic():
             files = services.create_files(actor, [(item.name, item.stored) for item in received])
             count, first = len(files), files[0].name
     except ValidationFailed as refused:
