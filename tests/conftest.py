@@ -29,12 +29,11 @@ for _name in [name for name in os.environ if name.startswith("MICROSITE_")]:
     del os.environ[_name]
 os.environ["MICROSITE_ENV"] = "testing"
 
-from microsite import create_app
-from microsite.core.db import atomic
-from microsite.core.identity import Role, User
-from microsite.core.passwords import hash_password
-
-from tests.reviewer import ReviewingClient
+from microsite import create_app  # noqa: E402 - the environment is cleared first
+from microsite.core.db import atomic  # noqa: E402 - the environment is cleared first
+from microsite.core.identity import Role, User  # noqa: E402 - the environment is cleared first
+from microsite.core.passwords import hash_password  # noqa: E402 - the environment is cleared first
+from tests.reviewer import ReviewingClient  # noqa: E402 - the environment is cleared first
 
 PASSWORD = "correct horse battery"
 DATABASE = os.environ.get("TEST_DATABASE", "sqlite")
@@ -43,7 +42,9 @@ MICROSITE = [sys.executable, "-m", "microsite.cli"]
 
 def need(program: str, *places: str) -> str:
     """The path of a program; without it the test is skipped by name, or fails where every server is required."""
-    found = shutil.which(program) or next((p for place in places for p in map(str, sorted(Path("/").glob(place.lstrip("/"))))), None)
+    found = shutil.which(program) or next(
+        (p for place in places for p in map(str, sorted(Path("/").glob(place.lstrip("/"))))), None
+    )
     if found is None:
         if os.environ.get("REQUIRE_SERVERS"):
             pytest.fail(f"{program} is required here and not installed")
@@ -85,9 +86,24 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         shutil.chown(folder, "postgres")
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": "/"}
     data = str(folder / "data")
-    subprocess.run([*as_user, initdb, "-D", data, "-A", "trust", "-U", "postgres", "--no-sync"], check=True, **quiet)
-    options = ["-p", str(port), "-k", str(folder), "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "max_connections=300"]
-    server = subprocess.Popen([*as_user, str(Path(initdb).with_name("postgres")), "-D", data, *options], **quiet)
+    subprocess.run(
+        [*as_user, initdb, "-D", data, "-A", "trust", "-U", "postgres", "--no-sync"], check=True, **quiet
+    )
+    options = [
+        "-p",
+        str(port),
+        "-k",
+        str(folder),
+        "-c",
+        "listen_addresses=127.0.0.1",
+        "-c",
+        "fsync=off",
+        "-c",
+        "max_connections=300",
+    ]
+    server = subprocess.Popen(
+        [*as_user, str(Path(initdb).with_name("postgres")), "-D", data, *options], **quiet
+    )
     base = f"postgresql+psycopg://postgres@127.0.0.1:{port}"
     engine = create_engine(f"{base}/postgres", isolation_level="AUTOCOMMIT", poolclass=NullPool)
 
@@ -105,7 +121,9 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def new_database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], str]:
+def new_database(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[Path], str]:
     """Make a migrated, empty database for an instance folder, and give its address."""
     if DATABASE == "postgresql":
         return _new_postgres(request.getfixturevalue("postgres"), tmp_path_factory)
@@ -217,7 +235,9 @@ def form_token(page: Any) -> str:
 def sign_in(client: Any, username: str, password: str = PASSWORD, **fields: Any) -> Any:
     """Sign a test client in by the form; gives the response."""
     token = form_token(client.get("/auth/login"))
-    return client.post("/auth/login", data={"csrf_token": token, "username": username, "password": password} | fields)
+    return client.post(
+        "/auth/login", data={"csrf_token": token, "username": username, "password": password} | fields
+    )
 
 
 @pytest.fixture
@@ -233,7 +253,9 @@ def anna(app: Any, make_user: Callable[..., str]) -> Any:
 def make_key(app: Any, make_user: Callable[..., str]) -> Callable[..., dict[str, str]]:
     """Headers with an API key of a member, who is added when new."""
 
-    def make(username: str, role: str = "member", application: Any = None, scopes: list[str] | None = None) -> dict[str, str]:
+    def make(
+        username: str, role: str = "member", application: Any = None, scopes: list[str] | None = None
+    ) -> dict[str, str]:
         from microsite.auth.credentials import create_key
         from microsite.auth.services import user_by_name
 
@@ -275,11 +297,17 @@ class Server:
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.out.open("ab") as out:
             self.process = subprocess.Popen(
-                [*MICROSITE, "serve", *self.arguments], env=self.environment, cwd=self.folder, stdout=out, stderr=out, start_new_session=True
+                [*MICROSITE, "serve", *self.arguments],
+                env=self.environment,
+                cwd=self.folder,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
             )
 
         def up() -> bool:
-            assert self.process is not None and self.process.poll() is None, self.out.read_text()
+            assert self.process is not None
+            assert self.process.poll() is None, self.out.read_text()
             with contextlib.suppress(requests.RequestException):
                 return requests.get(f"{self.url}/readyz", timeout=5).status_code == 200
             return False
@@ -306,7 +334,16 @@ class Server:
 
     def command(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         """An operator's command on the same site."""
-        return subprocess.run([*MICROSITE, *arguments], env=self.environment, cwd=self.folder, input=stdin, capture_output=True, text=True, timeout=60)
+        return subprocess.run(
+            [*MICROSITE, *arguments],
+            check=False,
+            env=self.environment,
+            cwd=self.folder,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
 
     def setup_address(self) -> str:
         found = re.findall(r"http\S+/auth/setup/\S+", self.out.read_text())
@@ -315,18 +352,35 @@ class Server:
 
     def add(self, username: str, role: str = "member") -> dict[str, str]:
         """Add a member by command, and give headers with an access token."""
-        done = self.command("user", "create", username, "--email", f"{username}@example.org", "--role", role, "--password-stdin", stdin=f"{PASSWORD}\n")
+        done = self.command(
+            "user",
+            "create",
+            username,
+            "--email",
+            f"{username}@example.org",
+            "--role",
+            role,
+            "--password-stdin",
+            stdin=f"{PASSWORD}\n",
+        )
         assert done.returncode == 0, done.stderr
         return self.token(username)
 
     def token(self, username: str) -> dict[str, str]:
-        answer = requests.post(f"{self.url}/api/v1/token", json={"username": username, "password": PASSWORD}, timeout=10)
+        answer = requests.post(
+            f"{self.url}/api/v1/token", json={"username": username, "password": PASSWORD}, timeout=10
+        )
         assert answer.status_code == 200, answer.text
         return {"Authorization": f"Bearer {answer.json()['access_token']}"}
 
 
 def start_server(folder: Path, database: str, *arguments: str, **settings: Any) -> Server:
-    own = {"INSTANCE": folder / "instance", "PORT": free_port(), "DATABASE_URL": database, "ENV": "testing"} | settings
+    own = {
+        "INSTANCE": folder / "instance",
+        "PORT": free_port(),
+        "DATABASE_URL": database,
+        "ENV": "testing",
+    } | settings
     environment = os.environ | {f"MICROSITE_{name}": str(value) for name, value in own.items()}
     return Server(folder, environment, arguments).start()
 
@@ -349,7 +403,9 @@ def serve(tmp_path: Path, new_database: Callable[[Path], str]) -> Iterator[Calla
 
 
 @pytest.fixture(scope="module")
-def shared_server(tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[Path], str]) -> Iterator[Server]:
+def shared_server(
+    tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[Path], str]
+) -> Iterator[Server]:
     """One server for all tests of a module that do not disturb one another."""
     folder = tmp_path_factory.mktemp("shared")
     server = start_server(folder, new_database(folder / "instance"))
@@ -363,7 +419,20 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     program, port = need("redis-server"), free_port()
     folder = tmp_path_factory.mktemp("redis")
     process = subprocess.Popen(
-        [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", str(folder)], stdout=subprocess.DEVNULL
+        [
+            program,
+            "--port",
+            str(port),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+            "--dir",
+            str(folder),
+        ],
+        stdout=subprocess.DEVNULL,
     )
 
     def up() -> bool:

@@ -25,8 +25,10 @@ def review(html: str, where: str) -> None:
         by_tag.setdefault(tag, []).append(element)
 
     titles = ["".join(t.itertext()).strip() for t in by_tag.get("title", []) if t.tag.startswith(XHTML)]
-    assert len(titles) == 1 and titles[0], f"{where}: give the page one title; it has {titles}"
-    assert len(by_tag.get("h1", [])) == 1, f"{where}: give the page exactly one h1; it has {len(by_tag.get('h1', []))}"
+    assert [bool(title) for title in titles] == [True], f"{where}: give the page one title; it has {titles}"
+    assert len(by_tag.get("h1", [])) == 1, (
+        f"{where}: give the page exactly one h1; it has {len(by_tag.get('h1', []))}"
+    )
 
     ids = [e.get("id") for _, e in elements if e.get("id")]
     doubled = sorted({i for i in ids if ids.count(i) > 1})
@@ -36,22 +38,33 @@ def review(html: str, where: str) -> None:
     inside = {id(child) for label in by_tag.get("label", []) for child in label.iter()}
     for tag, element in elements:
         if tag in LABELLED and element.get("type") not in NO_LABEL and element.get("hidden") is None:
-            named = element.get("id") in labels or id(element) in inside or element.get("aria-label") or element.get("aria-labelledby")
+            named = (
+                element.get("id") in labels
+                or id(element) in inside
+                or element.get("aria-label")
+                or element.get("aria-labelledby")
+            )
             assert named, f"{where}: give <{tag} name={element.get('name')!r}> a label"
-        assert element.get("style") is None, f"{where}: move the style attribute of <{tag}> into a style sheet"
+        assert element.get("style") is None, (
+            f"{where}: move the style attribute of <{tag}> into a style sheet"
+        )
         handlers = [name for name in element.attrib if name.startswith("on")]
         assert not handlers, f"{where}: move {handlers} of <{tag}> into a module"
         for attribute in ("src", "href", "action"):
             address = element.get(attribute) or ""
             foreign = urlsplit(address).netloc
-            assert not foreign or tag == "a", f"{where}: <{tag}> names the foreign origin {foreign}; serve it from here"
+            assert not foreign or tag == "a", (
+                f"{where}: <{tag}> names the foreign origin {foreign}; serve it from here"
+            )
     assert "style" not in by_tag, f"{where}: move <style> into a style sheet"
     for script in by_tag.get("script", []):
         assert script.get("src"), f"{where}: move the inline script into a module"
     for form in by_tag.get("form", []):
         if (form.get("method") or "get").lower() == "post" and not where.split(" ")[1].startswith("/l/"):
             names = {e.get("name") for e in form.iter() if isinstance(e.tag, str)}
-            assert "csrf_token" in names, f"{where}: add {{{{ csrf() }}}} to the form that posts to {form.get('action')!r}"
+            assert "csrf_token" in names, (
+                f"{where}: add {{{{ csrf() }}}} to the form that posts to {form.get('action')!r}"
+            )
 
 
 class ReviewingClient(FlaskClient):
@@ -60,6 +73,10 @@ class ReviewingClient(FlaskClient):
     def open(self, *args: Any, **kwargs: Any) -> Any:
         kwargs.setdefault("buffered", True)  # closes the files that answers are sent from
         response = super().open(*args, **kwargs)
-        if response.mimetype == "text/html" and response.status_code not in range(300, 400) and response.request.method not in ("HEAD", "OPTIONS"):
+        if (
+            response.mimetype == "text/html"
+            and response.status_code not in range(300, 400)
+            and response.request.method not in ("HEAD", "OPTIONS")
+        ):
             review(response.get_data(as_text=True), f"{response.request.method} {response.request.path}")
         return response

@@ -17,7 +17,24 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from microsite import __version__, config
 from microsite.cli.development import FirstRequest
 from microsite.config import ConfigError, Setting
-from microsite.core import access, addresses, db, headers, health, hosts, jobs, log, mailer, pages, realtime, schemas, sessions, slots, storage, tokens
+from microsite.core import (
+    access,
+    addresses,
+    db,
+    headers,
+    health,
+    hosts,
+    jobs,
+    log,
+    mailer,
+    pages,
+    realtime,
+    schemas,
+    sessions,
+    slots,
+    storage,
+    tokens,
+)
 from microsite.core.feature import Feature, Registry, Task
 from microsite.core.identity import Anonymous
 from microsite.core.openapi import Application
@@ -49,7 +66,9 @@ def known_features() -> tuple[Feature, ...]:
 
 def settings_table() -> tuple[Setting, ...]:
     """Every setting: the kernel's and those on the cards, also of features that are off."""
-    return config.CORE_SETTINGS + tuple(setting for feature in known_features() for setting in feature.settings)
+    return config.CORE_SETTINGS + tuple(
+        setting for feature in known_features() for setting in feature.settings
+    )
 
 
 def load_config(overrides: Mapping[str, Any] | None = None) -> config.Configuration:
@@ -58,7 +77,9 @@ def load_config(overrides: Mapping[str, Any] | None = None) -> config.Configurat
     can_be_off = {feature.name for feature in known_features() if feature.can_be_off}
     for name in found.values["FEATURES_OFF"]:
         if name not in can_be_off:
-            raise ConfigError(f"FEATURES_OFF: {name!r} is not a feature that can be off; those are {', '.join(sorted(can_be_off))}.")
+            raise ConfigError(
+                f"FEATURES_OFF: {name!r} is not a feature that can be off; those are {', '.join(sorted(can_be_off))}."
+            )
     config.prepare_instance(found.values)
     return found
 
@@ -79,7 +100,12 @@ def create_app(**overrides: Any) -> Application:
     registry.tasks |= {task.name: task for task in KERNEL_TASKS}
 
     db.init_app(app)
-    migrate.init_app(app, db.db, directory=str(import_module("microsite").__path__[0]) + "/migrations", render_as_batch=True)
+    migrate.init_app(
+        app,
+        db.db,
+        directory=str(import_module("microsite").__path__[0]) + "/migrations",
+        render_as_batch=True,
+    )
     bcrypt.init_app(app)
     mail.init_app(app)
     limiter.init_app(app)
@@ -87,7 +113,9 @@ def create_app(**overrides: Any) -> Application:
     sessions.SqlSession().init_app(app)
     login_manager.anonymous_user = Anonymous
 
-    hosts.init_app(app)  # the order of these is the order of a request: host, rights and size and form token, view
+    hosts.init_app(
+        app
+    )  # the order of these is the order of a request: host, rights and size and form token, view
     access.init_app(app)
     headers.init_app(app)
     pages.init_app(app)

@@ -67,7 +67,16 @@ def optional(parse: Callable[[Any], Any]) -> Callable[[Any], Any]:
 def boolean(value: Any) -> bool:
     if isinstance(value, bool):
         return value
-    words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+    words = {
+        "1": True,
+        "true": True,
+        "yes": True,
+        "on": True,
+        "0": False,
+        "false": False,
+        "no": False,
+        "off": False,
+    }
     if str(value).strip().lower() not in words:
         raise ValueError("must be on or off")
     return words[str(value).strip().lower()]
@@ -136,7 +145,12 @@ def web_address(value: Any) -> str:
     try:
         parts = urlsplit(address)
         extra = parts.path or parts.query or parts.fragment or parts.username
-        valid = parts.scheme in ("http", "https") and parts.hostname and not extra and not re.search(r"\s", address)
+        valid = (
+            parts.scheme in ("http", "https")
+            and parts.hostname
+            and not extra
+            and not re.search(r"\s", address)
+        )
         assert parts.port is None or parts.port > 0
     except (ValueError, AssertionError):
         valid = None
@@ -171,7 +185,9 @@ def database_url(value: Any) -> str:
 def redis_url(value: Any) -> str:
     address = text(value)
     if not re.match(r"(rediss?|unix)://.", address):
-        raise ValueError(f"has the unknown scheme {address.partition('://')[0]!r}; known are redis, rediss and unix")
+        raise ValueError(
+            f"has the unknown scheme {address.partition('://')[0]!r}; known are redis, rediss and unix"
+        )
     _check_port(address, "is not the address of a Redis server")
     return address
 
@@ -192,35 +208,102 @@ def folder(value: Any) -> str:
 
 CORE_SETTINGS: tuple[Setting, ...] = (
     Setting(name="INSTANCE", parse=folder, default=None, help="data folder"),
-    Setting(name="SITE_NAME", parse=text, default="Microsite", help="name of the site in titles, navigation, mails"),
+    Setting(
+        name="SITE_NAME",
+        parse=text,
+        default="Microsite",
+        help="name of the site in titles, navigation, mails",
+    ),
     Setting(name="HOST", parse=text, default="127.0.0.1", help="address that is listened on"),
     Setting(name="PORT", parse=integer(1, 65535), default=8000, help="port that is listened on"),
     Setting(name="THREADS", parse=integer(8, 4096), default=128, help="threads of one worker process"),
-    Setting(name="WORKERS", parse=integer(1, 64), default=1, help="worker processes; more than one needs REDIS_URL"),
-    Setting(name="BASE_URL", parse=optional(web_address), default=None, help="public address, in links and mail"),
-    Setting(name="SECRET_KEY", parse=secret_key, default=None, help="signing key; made on first start", secret=True),
-    Setting(name="DATABASE_URL", parse=database_url, default=None, help="SQLite in the data folder, or postgresql+psycopg://…", secret=True),
-    Setting(name="REDIS_URL", parse=optional(redis_url), default=None, help="socket queue and limits of several workers", secret=True),
-    Setting(name="MAIL_SERVER", parse=optional(text), default=None, help="SMTP server; none: mail is written to outbox/"),
+    Setting(
+        name="WORKERS",
+        parse=integer(1, 64),
+        default=1,
+        help="worker processes; more than one needs REDIS_URL",
+    ),
+    Setting(
+        name="BASE_URL", parse=optional(web_address), default=None, help="public address, in links and mail"
+    ),
+    Setting(
+        name="SECRET_KEY",
+        parse=secret_key,
+        default=None,
+        help="signing key; made on first start",
+        secret=True,
+    ),
+    Setting(
+        name="DATABASE_URL",
+        parse=database_url,
+        default=None,
+        help="SQLite in the data folder, or postgresql+psycopg://…",
+        secret=True,
+    ),
+    Setting(
+        name="REDIS_URL",
+        parse=optional(redis_url),
+        default=None,
+        help="socket queue and limits of several workers",
+        secret=True,
+    ),
+    Setting(
+        name="MAIL_SERVER",
+        parse=optional(text),
+        default=None,
+        help="SMTP server; none: mail is written to outbox/",
+    ),
     Setting(name="MAIL_PORT", parse=integer(1, 65535), default=25, help="SMTP port"),
     Setting(name="MAIL_USE_TLS", parse=boolean, default=False, help="STARTTLS"),
     Setting(name="MAIL_USE_SSL", parse=boolean, default=False, help="TLS from the first byte"),
     Setting(name="MAIL_USERNAME", parse=optional(text), default=None, help="SMTP user"),
     Setting(name="MAIL_PASSWORD", parse=optional(text), default=None, help="SMTP password", secret=True),
     Setting(name="MAIL_DEFAULT_SENDER", parse=optional(text), default=None, help="sender of all mail"),
-    Setting(name="MAIL_MAX_EMAILS", parse=optional(integer(1, 10000)), default=None, help="mails per connection"),
+    Setting(
+        name="MAIL_MAX_EMAILS", parse=optional(integer(1, 10000)), default=None, help="mails per connection"
+    ),
     Setting(name="MAIL_SUPPRESS_SEND", parse=boolean, default=False, help="drop all mail"),
     Setting(name="MAIL_DEBUG", parse=boolean, default=False, help="print the SMTP dialogue"),
     Setting(name="MAIL_ASCII_ATTACHMENTS", parse=boolean, default=False, help="ASCII names of attachments"),
     Setting(name="ADMINS", parse=words, default=(), help="addresses that get error mails"),
     Setting(name="FEATURES_OFF", parse=words, default=(), help="names of features left out"),
-    Setting(name="TRUSTED_PROXIES", parse=integer(0, 10), default=0, help="how many proxies' forwarded headers are believed"),
-    Setting(name="SESSION_IDLE", parse=duration(60), default=timedelta(minutes=30), help="a session ends after this long without a request"),
-    Setting(name="SESSION_ABSOLUTE", parse=duration(60), default=timedelta(hours=12), help="a session ends after this long in any case"),
-    Setting(name="REMEMBER_FOR", parse=duration(60), default=timedelta(days=30), help="life of a remembered session"),
+    Setting(
+        name="TRUSTED_PROXIES",
+        parse=integer(0, 10),
+        default=0,
+        help="how many proxies' forwarded headers are believed",
+    ),
+    Setting(
+        name="SESSION_IDLE",
+        parse=duration(60),
+        default=timedelta(minutes=30),
+        help="a session ends after this long without a request",
+    ),
+    Setting(
+        name="SESSION_ABSOLUTE",
+        parse=duration(60),
+        default=timedelta(hours=12),
+        help="a session ends after this long in any case",
+    ),
+    Setting(
+        name="REMEMBER_FOR",
+        parse=duration(60),
+        default=timedelta(days=30),
+        help="life of a remembered session",
+    ),
     Setting(name="PAGE_SIZE", parse=integer(1, 100), default=20, help="rows of a list page"),
-    Setting(name="LOG_LEVEL", parse=choice("DEBUG", "INFO", "WARNING", "ERROR"), default="INFO", help="least level that is logged"),
-    Setting(name="LOG_FILE_SIZE", parse=size(2**10), default=10 * 2**20, help="size at which the log file is turned over"),
+    Setting(
+        name="LOG_LEVEL",
+        parse=choice("DEBUG", "INFO", "WARNING", "ERROR"),
+        default="INFO",
+        help="least level that is logged",
+    ),
+    Setting(
+        name="LOG_FILE_SIZE",
+        parse=size(2**10),
+        default=10 * 2**20,
+        help="size at which the log file is turned over",
+    ),
     Setting(name="LOG_FILE_COUNT", parse=integer(1, 1000), default=10, help="log files kept"),
 )
 
@@ -236,7 +319,9 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 def preset_name(environ: Mapping[str, str]) -> str:
     """`MICROSITE_ENV`; without it development under `flask --debug`, else production."""
-    name = environ.get(PREFIX + "ENV") or ("development" if environ.get("FLASK_DEBUG") in ("1", "true") else "production")
+    name = environ.get(PREFIX + "ENV") or (
+        "development" if environ.get("FLASK_DEBUG") in ("1", "true") else "production"
+    )
     if name not in PRESETS:
         raise ConfigError(f"MICROSITE_ENV is {name!r}; it must be one of {', '.join(PRESETS)}.")
     return name
@@ -277,7 +362,9 @@ class _Reading:
     def put_file(self) -> None:
         for name, raw in _config_file(Path(self.values["INSTANCE"], "config.toml")).items():
             if name == "INSTANCE":
-                raise ConfigError("config.toml: instance cannot be set there, since the file lies in that folder.")
+                raise ConfigError(
+                    "config.toml: instance cannot be set there, since the file lies in that folder."
+                )
             self.put(name, raw, "config.toml", f"config.toml: {name.lower()}")
 
     def put_environment(self, environ: Mapping[str, str]) -> None:
@@ -301,7 +388,9 @@ def load(
     `others_allowed` skips names that stand in another table. Raises ConfigError with a sentence that names the setting.
     """
     overrides = overrides or {}
-    environ = {k: v for k, v in dotenv_values(".env").items() if v is not None} | dict(os.environ if environ is None else environ)
+    environ = {k: v for k, v in dotenv_values(".env").items() if v is not None} | dict(
+        os.environ if environ is None else environ
+    )
     preset = preset_name(environ)
     reading = _Reading(settings, others_allowed=others_allowed)
     for name, raw in PRESETS[preset].items():
@@ -313,7 +402,10 @@ def load(
     for name, raw in overrides.items():
         reading.put(name, raw, "argument", name)
     values, sources = reading.values, reading.sources
-    values["ENV"], sources["ENV"] = preset, "environment MICROSITE_ENV" if PREFIX + "ENV" in environ else "default"
+    values["ENV"], sources["ENV"] = (
+        preset,
+        "environment MICROSITE_ENV" if PREFIX + "ENV" in environ else "default",
+    )
     _derive(values)
     _validate(values)
     return Configuration(values, sources)
@@ -358,8 +450,15 @@ def prepare_instance(values: dict[str, Any]) -> None:
     instance = Path(values["INSTANCE"])
     marker = instance / ".testing"
     try:
-        if values["ENV"] == "testing" and not marker.exists() and instance.exists() and any(instance.iterdir()):
-            raise ConfigError(f"INSTANCE: {instance} holds a real site, which the testing preset does not touch.")
+        if (
+            values["ENV"] == "testing"
+            and not marker.exists()
+            and instance.exists()
+            and any(instance.iterdir())
+        ):
+            raise ConfigError(
+                f"INSTANCE: {instance} holds a real site, which the testing preset does not touch."
+            )
         instance.mkdir(mode=0o700, parents=True, exist_ok=True)
         if values["ENV"] == "testing":
             marker.touch()

@@ -18,7 +18,7 @@ from microsite.config import CORE_SETTINGS, load
 PREPARED = "_MICROSITE_PREPARED"
 
 if os.environ.get(PREPARED) != "1":
-    _result = subprocess.run([sys.executable, "-m", "microsite.cli", "prepare"], check=False)  # noqa: S603 - ourselves
+    _result = subprocess.run([sys.executable, "-m", "microsite.cli", "prepare"], check=False)
     if _result.returncode:
         sys.exit(_result.returncode)
     os.environ[PREPARED] = "1"

@@ -19,12 +19,19 @@ def person(chromium: Any) -> Iterator[Callable[..., Any]]:
     complaints: list[str] = []
 
     def make(size: str = "wide", theme: str = "light", **options: Any) -> Any:
-        context = chromium.new_context(viewport=SIZES[size], color_scheme=theme, has_touch=size == "phone", **options)
+        context = chromium.new_context(
+            viewport=SIZES[size], color_scheme=theme, has_touch=size == "phone", **options
+        )
         context.set_default_timeout(15_000)
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda message: complaints.append(message.text) if "Content Security Policy" in message.text else None)
+        page.on(
+            "console",
+            lambda message: (
+                complaints.append(message.text) if "Content Security Policy" in message.text else None
+            ),
+        )
         return page
 
     yield make

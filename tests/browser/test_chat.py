@@ -18,7 +18,9 @@ pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 def talk(server: Server, person: Callable[..., Any]) -> tuple[Any, dict[str, str], str]:
     """anna's page in the room with bert, bert's credential, and the room."""
     anna, bert = server.add("anna"), server.add("bert")
-    room = requests.post(f"{server.url}/api/v1/rooms", json={"kind": "direct", "with": "bert"}, headers=anna, timeout=10).json()["id"]
+    room = requests.post(
+        f"{server.url}/api/v1/rooms", json={"kind": "direct", "with": "bert"}, headers=anna, timeout=10
+    ).json()["id"]
     page = person(base_url=server.url)
     sign_in(page, "anna")
     page.goto(f"/chat/{room}")
@@ -38,7 +40,9 @@ def shown(page: Any) -> list[str]:
 
 
 @pytest.mark.timeout(120)
-def test_a_message_written_while_the_site_is_down_arrives_once_and_a_gap_is_filled(serve: Callable[..., Server], person: Callable[..., Any]) -> None:
+def test_a_message_written_while_the_site_is_down_arrives_once_and_a_gap_is_filled(
+    serve: Callable[..., Server], person: Callable[..., Any]
+) -> None:
     server = serve()
     page, bert, room = talk(server, person)
     say(server, bert, room, "before")
@@ -55,13 +59,17 @@ def test_a_message_written_while_the_site_is_down_arrives_once_and_a_gap_is_fill
     page.locator("[data-messages]").get_by_text("while away 2").wait_for(timeout=30_000)
     page.locator("[data-pending] li").wait_for(state="detached")
     texts = shown(page)
-    assert sorted(texts) == sorted(["before", "written into the dark", "while away 0", "while away 1", "while away 2"])
+    assert sorted(texts) == sorted(
+        ["before", "written into the dark", "while away 0", "while away 1", "while away 2"]
+    )
     log = requests.get(f"{server.url}/api/v1/rooms/{room}/events", headers=bert, timeout=10).json()["events"]
     assert [event["body"] for event in log] == texts
 
 
 @pytest.mark.timeout(120)
-def test_a_pending_message_survives_a_reload(serve: Callable[..., Server], person: Callable[..., Any]) -> None:
+def test_a_pending_message_survives_a_reload(
+    serve: Callable[..., Server], person: Callable[..., Any]
+) -> None:
     server = serve()
     page, bert, room = talk(server, person)
     page.context.set_offline(True)
@@ -78,9 +86,11 @@ def test_a_pending_message_survives_a_reload(serve: Callable[..., Server], perso
 
 
 @pytest.mark.timeout(120)
-def test_a_refused_message_is_red_with_a_reason_and_can_be_sent_again(serve: Callable[..., Server], person: Callable[..., Any]) -> None:
+def test_a_refused_message_is_red_with_a_reason_and_can_be_sent_again(
+    serve: Callable[..., Server], person: Callable[..., Any]
+) -> None:
     server = serve()
-    page, bert, room = talk(server, person)
+    page, _, _ = talk(server, person)
     page.get_by_label("Message to bert").fill("with a \u0007 bell")
     page.keyboard.press("Enter")
     failed = page.locator("[data-pending] .failed")

@@ -29,14 +29,32 @@ def furnish(server: Server) -> dict[str, str]:
 
     anna, _ = server.add("anna"), server.add("bert")
     api = f"{server.url}/api/v1"
-    file = requests.put(f"{api}/upload/a%20picture.txt", data=b"Hello there.\n" * 40, headers=anna, timeout=10).json()["id"]
-    link = requests.post(f"{api}/links", json={"files": [file], "title": "For you", "password": "a password"}, headers=anna, timeout=10).json()
+    file = requests.put(
+        f"{api}/upload/a%20picture.txt", data=b"Hello there.\n" * 40, headers=anna, timeout=10
+    ).json()["id"]
+    link = requests.post(
+        f"{api}/links",
+        json={"files": [file], "title": "For you", "password": "a password"},
+        headers=anna,
+        timeout=10,
+    ).json()
     note = requests.post(f"{api}/links", json={"text": "A note.\nIn lines."}, headers=anna, timeout=10).json()
-    room = requests.post(f"{api}/rooms", json={"kind": "direct", "with": "bert"}, headers=anna, timeout=10).json()["id"]
-    for body in ("Hello", "A longer line that has to wrap on a phone since it says quite a lot without a break"):
+    room = requests.post(
+        f"{api}/rooms", json={"kind": "direct", "with": "bert"}, headers=anna, timeout=10
+    ).json()["id"]
+    for body in (
+        "Hello",
+        "A longer line that has to wrap on a phone since it says quite a lot without a break",
+    ):
         values = {"client_id": str(uuid.uuid4()), "body": body}
         requests.post(f"{api}/rooms/{room}/messages", json=values, headers=anna, timeout=10)
-    return {"file": f"/files/{file}", "link": f"/links/{link['id']}", "open": link["url"], "note": note["url"], "room": f"/chat/{room}"}
+    return {
+        "file": f"/files/{file}",
+        "link": f"/links/{link['id']}",
+        "open": link["url"],
+        "note": note["url"],
+        "room": f"/chat/{room}",
+    }
 
 
 def check(page: Any, where: str) -> None:
@@ -48,7 +66,9 @@ def check(page: Any, where: str) -> None:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("size", "theme"), [("wide", "light"), ("wide", "dark"), ("phone", "light"), ("phone", "dark")])
+@pytest.mark.parametrize(
+    ("size", "theme"), [("wide", "light"), ("wide", "dark"), ("phone", "light"), ("phone", "dark")]
+)
 def test_axe_finds_nothing_and_no_page_is_too_wide(
     serve: Callable[..., Server], person: Callable[..., Any], shot: Callable[..., None], size: str, theme: str
 ) -> None:
@@ -69,7 +89,18 @@ def test_axe_finds_nothing_and_no_page_is_too_wide(
     check(page, "an opened note")
     shot(page, "note")
     sign_in(page, "anna")
-    for path in ("/", "/files/", places["file"], "/links/", "/links/new", places["link"], "/chat/", places["room"], "/chat/with/bert", "/account/"):
+    for path in (
+        "/",
+        "/files/",
+        places["file"],
+        "/links/",
+        "/links/new",
+        places["link"],
+        "/chat/",
+        places["room"],
+        "/chat/with/bert",
+        "/account/",
+    ):
         page.goto(path)
         check(page, path)
         shot(page, path.strip("/").replace("/", "-")[:20] or "home")
@@ -84,7 +115,9 @@ def test_axe_finds_nothing_and_no_page_is_too_wide(
 
 
 @pytest.mark.timeout(120)
-def test_the_keyboard_alone_signs_in_uploads_and_deletes(serve: Callable[..., Server], person: Callable[..., Any]) -> None:
+def test_the_keyboard_alone_signs_in_uploads_and_deletes(
+    serve: Callable[..., Server], person: Callable[..., Any]
+) -> None:
     server = serve()
     places = furnish(server)
     page = person(base_url=server.url)
@@ -111,7 +144,9 @@ def test_the_keyboard_alone_signs_in_uploads_and_deletes(serve: Callable[..., Se
 
 
 @pytest.mark.timeout(120)
-def test_without_javascript_one_signs_in_uploads_makes_and_opens_a_link(serve: Callable[..., Server], person: Callable[..., Any]) -> None:
+def test_without_javascript_one_signs_in_uploads_makes_and_opens_a_link(
+    serve: Callable[..., Server], person: Callable[..., Any]
+) -> None:
     server = serve()
     server.add("anna")
     page = person(base_url=server.url, java_script_enabled=False)
@@ -119,7 +154,13 @@ def test_without_javascript_one_signs_in_uploads_makes_and_opens_a_link(serve: C
     page.goto("/files/")
     page.get_by_role("button", name="Upload").click()
     page.get_by_text("No file was chosen. Choose one or more.").wait_for()
-    page.set_input_files("#file", [{"name": "one.txt", "mimeType": "text/plain", "buffer": b"one"}, {"name": "two.txt", "mimeType": "text/plain", "buffer": b"two"}])
+    page.set_input_files(
+        "#file",
+        [
+            {"name": "one.txt", "mimeType": "text/plain", "buffer": b"one"},
+            {"name": "two.txt", "mimeType": "text/plain", "buffer": b"two"},
+        ],
+    )
     page.get_by_role("button", name="Upload").click()
     page.get_by_text("2 files are here.").wait_for()
     page.get_by_label("Select one.txt").check()
@@ -134,7 +175,9 @@ def test_without_javascript_one_signs_in_uploads_makes_and_opens_a_link(serve: C
 
 
 @pytest.mark.timeout(120)
-def test_the_theme_follows_the_system_until_another_is_chosen(serve: Callable[..., Server], person: Callable[..., Any]) -> None:
+def test_the_theme_follows_the_system_until_another_is_chosen(
+    serve: Callable[..., Server], person: Callable[..., Any]
+) -> None:
     server = serve()
     server.add("anna")
     page = person(theme="dark", base_url=server.url)

@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import PASSWORD, Server
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
-SIZE = int(os.environ.get("STORY_BYTES", 3_000_000))
+SIZE = int(os.environ.get("STORY_BYTES", "3000000"))
 
 
 def fill_account(page: Any, name: str) -> None:
@@ -42,7 +42,12 @@ def sha256(path: Path) -> str:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(("size", "theme"), [("wide", "light"), ("phone", "dark")])
 def test_the_whole_story(
-    serve: Callable[..., Server], person: Callable[..., Any], shot: Callable[..., None], tmp_path: Path, size: str, theme: str
+    serve: Callable[..., Server],
+    person: Callable[..., Any],
+    shot: Callable[..., None],
+    tmp_path: Path,
+    size: str,
+    theme: str,
 ) -> None:
     server = serve()
     anna, bert, outsider = (person(size, theme, base_url=server.url, accept_downloads=True) for _ in range(3))
@@ -142,5 +147,5 @@ def write(page: Any, body: str) -> None:
     """Write a message and see it stored."""
     page.get_by_label("Message to").fill(body)
     page.get_by_role("button", name="Send").click()
-    page.locator("[data-messages]").get_by_text(body.split("\n")[0]).wait_for()
+    page.locator("[data-messages]").get_by_text(body.split("\n", maxsplit=1)[0]).wait_for()
     page.locator("[data-pending] li").wait_for(state="detached")

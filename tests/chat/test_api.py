@@ -13,7 +13,9 @@ from tests.conftest import sign_in
 
 
 @pytest.fixture
-def people(client: Any, make_key: Callable[..., dict[str, str]]) -> tuple[dict[str, str], dict[str, str], str]:
+def people(
+    client: Any, make_key: Callable[..., dict[str, str]]
+) -> tuple[dict[str, str], dict[str, str], str]:
     """Keys of anna and bert, and their direct room."""
     anna, bert = make_key("anna"), make_key("bert")
     answer = client.post("/api/v1/rooms", json={"kind": "direct", "with": "bert"}, headers=anna)
@@ -52,7 +54,17 @@ def test_the_same_client_id_is_one_message_and_with_another_body_a_conflict(clie
     other = post(client, anna, room, "other", client_id)
     assert (first.status_code, again.status_code, other.status_code) == (201, 200, 409)
     assert first.json == again.json
-    assert set(first.json) == {"seq", "type", "id", "client_id", "sender", "body", "created_at", "edited_at", "attachments"}
+    assert set(first.json) == {
+        "seq",
+        "type",
+        "id",
+        "client_id",
+        "sender",
+        "body",
+        "created_at",
+        "edited_at",
+        "attachments",
+    }
     assert (first.json["seq"], first.json["type"], first.json["sender"]) == (1, "message", "anna")
     assert other.json["code"] == "conflict"
     assert client.get(f"/api/v1/rooms/{room}/events", headers=anna).json["last_seq"] == 1
@@ -66,13 +78,19 @@ def test_two_members_may_make_the_same_client_id(client: Any, people: Any) -> No
 
 @pytest.mark.parametrize("body", ["", "x" * 10_001, "a\x00b", None, 7, "\ud800"])
 def test_a_body_that_cannot_be_is_refused(client: Any, people: Any, body: Any) -> None:
-    answer = client.post(f"/api/v1/rooms/{people[2]}/messages", json={"client_id": str(uuid.uuid4()), "body": body}, headers=people[0])
+    answer = client.post(
+        f"/api/v1/rooms/{people[2]}/messages",
+        json={"client_id": str(uuid.uuid4()), "body": body},
+        headers=people[0],
+    )
     assert answer.status_code == 422, answer.text
 
 
 @pytest.mark.parametrize("client_id", ["", "x", "1" * 200, None, 7])
 def test_a_client_id_that_is_no_uuid_is_refused(client: Any, people: Any, client_id: Any) -> None:
-    answer = client.post(f"/api/v1/rooms/{people[2]}/messages", json={"client_id": client_id, "body": "x"}, headers=people[0])
+    answer = client.post(
+        f"/api/v1/rooms/{people[2]}/messages", json={"client_id": client_id, "body": "x"}, headers=people[0]
+    )
     assert answer.status_code == 422, answer.text
 
 
@@ -89,7 +107,9 @@ def test_messages_are_paged_before_and_after(client: Any, people: Any) -> None:
         post(client, anna, room, str(number))
     newest = client.get(f"/api/v1/rooms/{room}/messages?limit=3", headers=anna)
     assert [m["seq"] for m in newest.json["items"]] == [7, 6, 5]
-    older = client.get(f"/api/v1/rooms/{room}/messages?limit=3&cursor={newest.json['next_cursor']}", headers=anna)
+    older = client.get(
+        f"/api/v1/rooms/{room}/messages?limit=3&cursor={newest.json['next_cursor']}", headers=anna
+    )
     assert [m["seq"] for m in older.json["items"]] == [4, 3, 2]
     assert 'rel="next"' in older.headers["Link"]
     after = client.get(f"/api/v1/rooms/{room}/messages?after=4", headers=anna)
@@ -101,7 +121,9 @@ def test_a_reader_ahead_of_the_log_is_told_to_reload(client: Any, people: Any) -
     assert client.get(f"/api/v1/rooms/{people[2]}/events?after=9", headers=people[0]).json["reset"] is True
 
 
-def test_unread_counts_others_messages_until_they_are_read_and_the_pointer_never_goes_back(client: Any, people: Any) -> None:
+def test_unread_counts_others_messages_until_they_are_read_and_the_pointer_never_goes_back(
+    client: Any, people: Any
+) -> None:
     anna, bert, room = people
     for body in ("1", "2", "3"):
         post(client, anna, room, body)
@@ -121,7 +143,9 @@ def test_unread_counts_others_messages_until_they_are_read_and_the_pointer_never
     assert "4" in beyond.json["detail"]
 
 
-def test_a_third_member_finds_no_room_on_any_verb(client: Any, people: Any, make_key: Callable[..., dict[str, str]]) -> None:
+def test_a_third_member_finds_no_room_on_any_verb(
+    client: Any, people: Any, make_key: Callable[..., dict[str, str]]
+) -> None:
     carl, room = make_key("carl"), people[2]
     answers = [
         client.get(f"/api/v1/rooms/{room}/messages", headers=carl),
@@ -135,7 +159,10 @@ def test_a_third_member_finds_no_room_on_any_verb(client: Any, people: Any, make
 
 def test_a_guest_answers_but_opens_no_room(client: Any, make_key: Callable[..., dict[str, str]]) -> None:
     guest, anna = make_key("guest1", role="guest"), make_key("anna")
-    assert client.post("/api/v1/rooms", json={"kind": "direct", "with": "anna"}, headers=guest).status_code == 403
+    assert (
+        client.post("/api/v1/rooms", json={"kind": "direct", "with": "anna"}, headers=guest).status_code
+        == 403
+    )
     room = client.post("/api/v1/rooms", json={"kind": "direct", "with": "guest1"}, headers=anna).json["id"]
     assert post(client, guest, room, "thanks").status_code == 201
 
@@ -144,13 +171,19 @@ def test_a_burst_of_sixty_passes_and_then_the_pace_is_five_a_second(client: Any,
     anna, bert, room = people
     codes = [post(client, anna, room, str(n)).status_code for n in range(60)]
     assert codes == [201] * 60
-    refused = next(answer for answer in (post(client, anna, room, "more") for _ in range(30)) if answer.status_code != 201)
+    refused = next(
+        answer
+        for answer in (post(client, anna, room, "more") for _ in range(30))
+        if answer.status_code != 201
+    )
     assert refused.status_code == 429
     assert int(refused.headers["Retry-After"]) >= 1
     assert post(client, bert, room, "I am not slowed").status_code == 201
 
 
-def test_messages_sent_at_once_get_dense_numbers_and_a_repeated_one_is_stored_once(app: Any, people: Any) -> None:
+def test_messages_sent_at_once_get_dense_numbers_and_a_repeated_one_is_stored_once(
+    app: Any, people: Any
+) -> None:
     anna, bert, room = people
     repeated = str(uuid.uuid4())
     results: list[Any] = []
@@ -183,7 +216,9 @@ def test_rooms_opened_at_once_are_one_room(app: Any, make_key: Callable[..., dic
     def work(number: int) -> None:
         start.wait()
         key, other = ((anna, "bert"), (bert, "anna"))[number % 2]
-        answers.append(app.test_client().post("/api/v1/rooms", json={"kind": "direct", "with": other}, headers=key))
+        answers.append(
+            app.test_client().post("/api/v1/rooms", json={"kind": "direct", "with": other}, headers=key)
+        )
 
     threads = [threading.Thread(target=work, args=[number]) for number in range(8)]
     for thread in threads:
@@ -204,7 +239,10 @@ def test_messages_of_a_deleted_member_stay_without_the_name(app: Any, client: An
         user = user_by_name("bert")
         assert user is not None
         delete_user(user)
-    assert client.get(f"/api/v1/rooms/{room}/messages", headers=anna).json["items"][0]["sender"] == "deleted member"
+    assert (
+        client.get(f"/api/v1/rooms/{room}/messages", headers=anna).json["items"][0]["sender"]
+        == "deleted member"
+    )
     assert client.get("/api/v1/rooms", headers=anna).json["items"][0]["name"] == "deleted member"
     assert client.get("/api/v1/me", headers=bert).status_code == 401
 

@@ -30,7 +30,9 @@ class Live:
         self.socket = socketio.Client(reconnection=False)
         self.socket.on("event", self.events.append, namespace=NAMESPACE)
         self.socket.on("heads", self.heads.append, namespace=NAMESPACE)
-        self.socket.connect(server.url, namespaces=[NAMESPACE], transports=["websocket"], wait_timeout=10, **how)
+        self.socket.connect(
+            server.url, namespaces=[NAMESPACE], transports=["websocket"], wait_timeout=10, **how
+        )
 
     def send(self, room: str, body: Any, client_id: Any = None) -> Any:
         values = {"room": room, "client_id": client_id or str(uuid.uuid4()), "body": body}
@@ -57,7 +59,9 @@ def pair(server: Server) -> tuple[dict[str, str], dict[str, str], str]:
     """Two new members and their room."""
     names = [f"m{uuid.uuid4().hex[:8]}" for _ in range(2)]
     first, second = (server.add(name) for name in names)
-    room = requests.post(f"{server.url}/api/v1/rooms", json={"kind": "direct", "with": names[1]}, headers=first, timeout=10).json()["id"]
+    room = requests.post(
+        f"{server.url}/api/v1/rooms", json={"kind": "direct", "with": names[1]}, headers=first, timeout=10
+    ).json()["id"]
     return first, second, room
 
 
@@ -69,7 +73,10 @@ def browser_of(server: Server, username: str) -> requests.Session:
     browser = requests.Session()
     token = form_token(browser.get(f"{server.url}/auth/login", timeout=10))
     fields = {"csrf_token": token, "username": username, "password": PASSWORD}
-    assert browser.post(f"{server.url}/auth/login", data=fields, timeout=10, allow_redirects=False).status_code == 303
+    assert (
+        browser.post(f"{server.url}/auth/login", data=fields, timeout=10, allow_redirects=False).status_code
+        == 303
+    )
     return browser
 
 
@@ -77,7 +84,9 @@ def cookie(browser: requests.Session) -> str:
     return "; ".join(f"{name}={value}" for name, value in browser.cookies.get_dict().items())
 
 
-def test_a_message_is_acknowledged_and_reaches_both_members(shared_server: Server, connect: Callable[..., Live]) -> None:
+def test_a_message_is_acknowledged_and_reaches_both_members(
+    shared_server: Server, connect: Callable[..., Live]
+) -> None:
     first, second, room = pair(shared_server)
     one, two = connect(auth=bearer(first)), connect(auth=bearer(second))
     wait_for(lambda: one.heads and two.heads, what="heads")
@@ -90,12 +99,18 @@ def test_a_message_is_acknowledged_and_reaches_both_members(shared_server: Serve
     assert (conflict["ok"], conflict["error"]["code"]) == (False, "conflict")
     wait_for(lambda: one.events and two.events, what="the event at both")
     assert two.events == [{"room": room, **acknowledged["event"]}]
-    stored = requests.get(f"{shared_server.url}/api/v1/rooms/{room}/events", headers=second, timeout=10).json()
+    stored = requests.get(
+        f"{shared_server.url}/api/v1/rooms/{room}/events", headers=second, timeout=10
+    ).json()
     assert stored["events"] == [acknowledged["event"]]
 
 
-@pytest.mark.parametrize("message", [None, 7, [], {}, {"room": "x"}, {"room": None, "client_id": [], "body": {}}])
-def test_nonsense_over_the_socket_is_refused_in_words(shared_server: Server, connect: Callable[..., Live], message: Any) -> None:
+@pytest.mark.parametrize(
+    "message", [None, 7, [], {}, {"room": "x"}, {"room": None, "client_id": [], "body": {}}]
+)
+def test_nonsense_over_the_socket_is_refused_in_words(
+    shared_server: Server, connect: Callable[..., Live], message: Any
+) -> None:
     live = connect(auth=bearer(pair(shared_server)[0]))
     answer = live.socket.call("send", message, namespace=NAMESPACE, timeout=10)
     assert answer["ok"] is False
@@ -118,7 +133,14 @@ def test_a_foreign_origin_or_host_gets_no_socket(shared_server: Server) -> None:
     own = shared_server.url
     assert handshake(shared_server) == 101
     assert handshake(shared_server, Origin=own) == 101
-    for origin in ("http://evil.example", f"{own}.evil.example", f"{own}1", "null", "http://127.0.0.1", "http://localhost:1"):
+    for origin in (
+        "http://evil.example",
+        f"{own}.evil.example",
+        f"{own}1",
+        "null",
+        "http://127.0.0.1",
+        "http://localhost:1",
+    ):
         assert handshake(shared_server, Origin=origin) == 403, origin
     assert handshake(shared_server, Host="evil.example") == 400
     assert handshake(shared_server, Host="evil.example", Origin="http://evil.example") == 400
@@ -136,9 +158,14 @@ def test_polling_transport_is_refused_and_carries_headers(shared_server: Server)
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
-def test_sign_out_cuts_the_socket_at_once_and_disabling_within_seconds(shared_server: Server, connect: Callable[..., Live]) -> None:
+def test_sign_out_cuts_the_socket_at_once_and_disabling_within_seconds(
+    shared_server: Server, connect: Callable[..., Live]
+) -> None:
     first, second, _ = pair(shared_server)
-    names = [requests.get(f"{shared_server.url}/api/v1/me", headers=h, timeout=10).json()["username"] for h in (first, second)]
+    names = [
+        requests.get(f"{shared_server.url}/api/v1/me", headers=h, timeout=10).json()["username"]
+        for h in (first, second)
+    ]
     browser = browser_of(shared_server, names[0])
     mine, other = connect(headers={"Cookie": cookie(browser)}), connect(auth=bearer(second))
     token = form_token(browser.get(f"{shared_server.url}/account/", timeout=10))
@@ -153,13 +180,18 @@ def test_a_waiting_poll_is_woken_by_a_message_and_otherwise_ends_empty(shared_se
     first, second, room = pair(shared_server)
     answers: list[Any] = []
     address = f"{shared_server.url}/api/v1/rooms/{room}/events"
-    poll = threading.Thread(target=lambda: answers.append(requests.get(f"{address}?after=0&wait=20", headers=second, timeout=30)))
+    poll = threading.Thread(
+        target=lambda: answers.append(requests.get(f"{address}?after=0&wait=20", headers=second, timeout=30))
+    )
     begun = time.monotonic()
     poll.start()
     empty = requests.get(f"{address}?after=0&wait=1", headers=first, timeout=30)
     assert empty.json() == {"events": [], "last_seq": 0, "reset": False}
     requests.post(
-        f"{shared_server.url}/api/v1/rooms/{room}/messages", json={"client_id": str(uuid.uuid4()), "body": "wake"}, headers=first, timeout=10
+        f"{shared_server.url}/api/v1/rooms/{room}/messages",
+        json={"client_id": str(uuid.uuid4()), "body": "wake"},
+        headers=first,
+        timeout=10,
     )
     poll.join()
     assert answers[0].json()["events"][0]["body"] == "wake"
@@ -172,12 +204,18 @@ def test_a_huge_message_is_cut_off_without_memory(serve: Callable[..., Server]) 
     process = psutil.Process(server.process.pid)  # type: ignore[union-attr]
     before = sum(p.memory_info().rss for p in [process, *process.children(recursive=True)])
     live = Live(server, auth=bearer(first))
-    raw = simple_websocket.Client.connect(f"ws://127.0.0.1:{server.port}/socket.io/?EIO=4&transport=websocket")
+    raw = simple_websocket.Client.connect(
+        f"ws://127.0.0.1:{server.port}/socket.io/?EIO=4&transport=websocket"
+    )
     raw.receive(timeout=5)
     with contextlib.suppress(simple_websocket.ConnectionClosed, OSError):
         for _ in range(2):
             raw.send("4" + "x" * 60_000_000)
-    wait_for(lambda: not raw.connected or raw.receive(timeout=0.1) is None and not raw.connected, 20, "the end of the hostile socket")
+    wait_for(
+        lambda: not raw.connected or (raw.receive(timeout=0.1) is None and not raw.connected),
+        20,
+        "the end of the hostile socket",
+    )
     after = sum(p.memory_info().rss for p in [process, *process.children(recursive=True)])
     assert after - before < 30 * 2**20
     assert live.socket.connected
@@ -196,7 +234,10 @@ def test_kill_in_the_middle_of_talk_loses_nothing_that_was_acknowledged(serve: C
             client_id, body = str(uuid.uuid4()), f"message {number}"
             try:
                 answer = requests.post(
-                    f"{server.url}/api/v1/rooms/{room}/messages", json={"client_id": client_id, "body": body}, headers=first, timeout=5
+                    f"{server.url}/api/v1/rooms/{room}/messages",
+                    json={"client_id": client_id, "body": body},
+                    headers=first,
+                    timeout=5,
                 )
             except requests.RequestException:
                 unanswered.append((client_id, body))
@@ -213,9 +254,16 @@ def test_kill_in_the_middle_of_talk_loses_nothing_that_was_acknowledged(serve: C
     thread.join()
     server.start()
     client_id, body = unanswered[0]
-    again = requests.post(f"{server.url}/api/v1/rooms/{room}/messages", json={"client_id": client_id, "body": body}, headers=first, timeout=10)
+    again = requests.post(
+        f"{server.url}/api/v1/rooms/{room}/messages",
+        json={"client_id": client_id, "body": body},
+        headers=first,
+        timeout=10,
+    )
     assert again.status_code in (200, 201, 429)
-    events = requests.get(f"{server.url}/api/v1/rooms/{room}/events", headers=second, timeout=10).json()["events"]
+    events = requests.get(f"{server.url}/api/v1/rooms/{room}/events", headers=second, timeout=10).json()[
+        "events"
+    ]
     assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
     stored = {event["client_id"]: event for event in events}
     assert len(stored) == len(events)
@@ -228,11 +276,19 @@ def test_sigterm_with_open_sockets_and_polls_ends_well_and_in_time(serve: Callab
     lives = [Live(server, auth=bearer(first)) for _ in range(5)]
     answers: list[int] = []
     address = f"{server.url}/api/v1/rooms/{room}/events?wait=25"
-    polls = [threading.Thread(target=lambda: answers.append(requests.get(address, headers=second, timeout=40).status_code)) for _ in range(5)]
+    polls = [
+        threading.Thread(
+            target=lambda: answers.append(requests.get(address, headers=second, timeout=40).status_code)
+        )
+        for _ in range(5)
+    ]
     for poll in polls:
         poll.start()
     worker = psutil.Process(server.process.pid).children()[0]  # type: ignore[union-attr]
-    wait_for(lambda: sum(c.status == "ESTABLISHED" for c in worker.net_connections("tcp")) >= 10, what="sockets and polls")
+    wait_for(
+        lambda: sum(c.status == "ESTABLISHED" for c in worker.net_connections("tcp")) >= 10,
+        what="sockets and polls",
+    )
     begun = time.monotonic()
     assert server.stop() == 0
     assert time.monotonic() - begun < 30
@@ -243,13 +299,17 @@ def test_sigterm_with_open_sockets_and_polls_ends_well_and_in_time(serve: Callab
 
 
 @pytest.mark.redis
-def test_two_workers_with_redis_tell_each_other_everything(serve: Callable[..., Server], redis_server: str) -> None:
+def test_two_workers_with_redis_tell_each_other_everything(
+    serve: Callable[..., Server], redis_server: str
+) -> None:
     server = serve("--workers", "2", REDIS_URL=redis_server)
     first, second, room = pair(server)
     ears = [Live(server, auth=bearer(second)) for _ in range(8)]
     sent = [Live(server, auth=bearer(first)).send(room, f"number {n}")["event"]["seq"] for n in range(10)]
     assert sent == list(range(1, 11))
-    wait_for(lambda: all(len(ear.events) == 10 for ear in ears), 10, "all messages at all sockets of both workers")
+    wait_for(
+        lambda: all(len(ear.events) == 10 for ear in ears), 10, "all messages at all sockets of both workers"
+    )
     for ear in ears:
         assert sorted(event["seq"] for event in ear.events) == sent
         ear.close()
@@ -260,7 +320,11 @@ def test_slow_readers_and_waiting_polls_do_not_silence_pages(serve: Callable[...
     server = serve()
     first, second, room = pair(server)
     polls = [
-        threading.Thread(target=lambda: requests.get(f"{server.url}/api/v1/rooms/{room}/events?wait=25", headers=second, timeout=60))
+        threading.Thread(
+            target=lambda: requests.get(
+                f"{server.url}/api/v1/rooms/{room}/events?wait=25", headers=second, timeout=60
+            )
+        )
         for _ in range(40)
     ]
     for poll in polls:
@@ -273,10 +337,17 @@ def test_slow_readers_and_waiting_polls_do_not_silence_pages(serve: Callable[...
         uploads.append(upload)
     partial = server.instance / "files" / "partial"
     wait_for(lambda: len(list(partial.iterdir())) == 20, 10, "all uploads on their way")
-    browser = browser_of(server, requests.get(f"{server.url}/api/v1/me", headers=first, timeout=5).json()["username"])
+    browser = browser_of(
+        server, requests.get(f"{server.url}/api/v1/me", headers=first, timeout=5).json()["username"]
+    )
     for path in ("/", "/files/", "/links/", "/healthz", "/readyz"):
         assert browser.get(f"{server.url}{path}", timeout=5).status_code == 200
-    requests.post(f"{server.url}/api/v1/rooms/{room}/messages", json={"client_id": str(uuid.uuid4()), "body": "x"}, headers=first, timeout=5)
+    requests.post(
+        f"{server.url}/api/v1/rooms/{room}/messages",
+        json={"client_id": str(uuid.uuid4()), "body": "x"},
+        headers=first,
+        timeout=5,
+    )
     for poll in polls:
         poll.join(10)
     for upload in uploads:

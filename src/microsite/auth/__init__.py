@@ -20,7 +20,10 @@ feature = Feature(
     setup=setup,
     settings=(
         Setting(
-            name="REGISTRATION", parse=choice("open", "invite", "closed"), default="open", help="who may register"
+            name="REGISTRATION",
+            parse=choice("open", "invite", "closed"),
+            default="open",
+            help="who may register",
         ),
     ),
     capabilities={"credential": for_socket},

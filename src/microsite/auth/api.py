@@ -17,7 +17,7 @@ from microsite.core.throttle import address_key
 
 from . import credentials, services
 from .models import ApiKey
-from .schemas import KeyInput, KeyOutput, KeysOutput, MeOutput, NewKeyOutput, TokenInput, TokenOutput
+from .schemas import KeyInput, KeysOutput, MeOutput, NewKeyOutput, TokenInput, TokenOutput
 
 api = APIBlueprint("auth", __name__, tag="Who")
 
@@ -82,7 +82,9 @@ def list_keys() -> Any:
 def create_key(json_data: dict[str, Any]) -> Any:
     """Make an API key; `key` is shown this once."""
     with atomic():
-        secret, key = credentials.create_key(current_user, json_data["name"], json_data["scopes"], json_data["expires_in"])
+        secret, key = credentials.create_key(
+            current_user, json_data["name"], json_data["scopes"], json_data["expires_in"]
+        )
         return key_json(key) | {"key": secret}
 
 

@@ -33,7 +33,12 @@ KEYS_MAX = 50
 
 def setup(app: Flask) -> None:
     """Tell Flask-Login who somebody is, and the kernel where signing in happens."""
-    app.config.update(SIGN_IN_PATH="/auth/login", SIGN_OUT_PATH="/auth/logout", REGISTER_PATH="/auth/register", ACCOUNT_PATH="/account/")
+    app.config.update(
+        SIGN_IN_PATH="/auth/login",
+        SIGN_OUT_PATH="/auth/logout",
+        REGISTER_PATH="/auth/register",
+        ACCOUNT_PATH="/account/",
+    )
     login_manager.user_loader(_by_session)
     login_manager.request_loader(_by_header)
 
@@ -81,7 +86,9 @@ def _live_key(digest: str) -> Select[int]:
 
 def _by_key(secret: str) -> User | None:
     digest = hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
-    found = db.session.execute(select(ApiKey, User).join(User, User.id == ApiKey.user_id).where(ApiKey.secret_hash == digest)).first()
+    found = db.session.execute(
+        select(ApiKey, User).join(User, User.id == ApiKey.user_id).where(ApiKey.secret_hash == digest)
+    ).first()
     if found is None:
         return None
     key, user = found
@@ -106,10 +113,14 @@ def _by_token(token: str) -> User | None:
 def token_row(token: str) -> SessionRow | None:
     """The live row behind an access token."""
     try:
-        claims = jwt.decode(token, _signing_key(), algorithms=[ALGORITHM], options={"require": ["exp", "jti", "sub"]})
+        claims = jwt.decode(
+            token, _signing_key(), algorithms=[ALGORITHM], options={"require": ["exp", "jti", "sub"]}
+        )
     except (jwt.InvalidTokenError, UnicodeError):
         return None
-    row = db.session.scalar(select(SessionRow).where(SessionRow.id_hash == hashed(claims["jti"]), SessionRow.kind == "token"))
+    row = db.session.scalar(
+        select(SessionRow).where(SessionRow.id_hash == hashed(claims["jti"]), SessionRow.kind == "token")
+    )
     return row if row is not None and row.ended(now()) is None else None
 
 
@@ -122,19 +133,33 @@ def issue_token(user: User) -> tuple[str, int]:
     token_id, moment = secrets.token_urlsafe(24), now()
     expires = moment + TOKEN_LIFE
     db.session.add(
-        SessionRow(id_hash=hashed(token_id), kind="token", user_id=user.id, expires_at=expires, address=client_address())
+        SessionRow(
+            id_hash=hashed(token_id),
+            kind="token",
+            user_id=user.id,
+            expires_at=expires,
+            address=client_address(),
+        )
     )
     claims = {"sub": user.login_id, "jti": token_id, "iat": moment, "exp": expires}
     return jwt.encode(claims, _signing_key(), ALGORITHM), int(TOKEN_LIFE.total_seconds())
 
 
-def create_key(actor: User, name: str, scopes: list[str] | None, expires_in: int | None) -> tuple[str, ApiKey]:
+def create_key(
+    actor: User, name: str, scopes: list[str] | None, expires_in: int | None
+) -> tuple[str, ApiKey]:
     """Make a key; its secret is returned this once. `expires_in` is seconds. Raises ValidationFailed, Forbidden."""
     if g.get("scopes") is not None:
         raise Forbidden("A key with scopes cannot make keys.")
     unknown = sorted(set(scopes or []) - set(registry().permissions))
     if unknown:
-        raise ValidationFailed({"scopes": [f"{unknown[0]} is not a scope; known are {', '.join(sorted(registry().permissions))}."]})
+        raise ValidationFailed(
+            {
+                "scopes": [
+                    f"{unknown[0]} is not a scope; known are {', '.join(sorted(registry().permissions))}."
+                ]
+            }
+        )
     if len(keys_of(actor)) >= KEYS_MAX:
         raise ValidationFailed({"name": [f"You have {KEYS_MAX} keys, which is the most. Delete one first."]})
     secret = KEY_PREFIX + secrets.token_urlsafe(32)
@@ -151,7 +176,9 @@ def create_key(actor: User, name: str, scopes: list[str] | None, expires_in: int
 
 def keys_of(user: User) -> list[ApiKey]:
     """A member's keys, newest first."""
-    return list(db.session.scalars(select(ApiKey).where(ApiKey.user_id == user.id).order_by(ApiKey.id.desc())))
+    return list(
+        db.session.scalars(select(ApiKey).where(ApiKey.user_id == user.id).order_by(ApiKey.id.desc()))
+    )
 
 
 def delete_key(actor: User, public_id: str) -> None:

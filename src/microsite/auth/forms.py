@@ -27,17 +27,31 @@ class Register(NewPassword):
         "Name", description="3 to 32 letters, digits, _ or -. Others see it.",
         render_kw={"autocomplete": "username", "autocapitalize": "none", "spellcheck": "false", "required": True},
     )  # fmt: skip
-    email = StringField("E-mail", [InputRequired("Give your e-mail address."), Length(max=254), Printable()], render_kw={"type": "email", "autocomplete": "email"})
+    email = StringField(
+        "E-mail",
+        [InputRequired("Give your e-mail address."), Length(max=254), Printable()],
+        render_kw={"type": "email", "autocomplete": "email"},
+    )
 
 
 class SignIn(Form):
-    username = StringField("Name or e-mail", [InputRequired("Give your name or e-mail address.")], render_kw={"autocomplete": "username", "autocapitalize": "none", "spellcheck": "false"})
-    password = PasswordField("Password", [InputRequired("Give your password.")], render_kw={"autocomplete": "current-password"})
+    username = StringField(
+        "Name or e-mail",
+        [InputRequired("Give your name or e-mail address.")],
+        render_kw={"autocomplete": "username", "autocapitalize": "none", "spellcheck": "false"},
+    )
+    password = PasswordField(
+        "Password", [InputRequired("Give your password.")], render_kw={"autocomplete": "current-password"}
+    )
     remember = BooleanField("Keep me signed in on this device")
 
 
 class AskReset(Form):
-    email = StringField("E-mail", [InputRequired("Give your e-mail address."), Length(max=254), Printable()], render_kw={"type": "email", "autocomplete": "email"})
+    email = StringField(
+        "E-mail",
+        [InputRequired("Give your e-mail address."), Length(max=254), Printable()],
+        render_kw={"type": "email", "autocomplete": "email"},
+    )
 
 
 class Confirm(Form):
@@ -45,14 +59,35 @@ class Confirm(Form):
 
 
 class Details(Form):
-    name = StringField("Shown name", [Length(max=80), Printable()], description="Shown instead of your user name where it helps.", render_kw={"autocomplete": "name"})
-    about = TextAreaField("About you", [Length(max=500), Printable(lines=True)], description="Up to 500 characters.", render_kw={"rows": 4})
+    name = StringField(
+        "Shown name",
+        [Length(max=80), Printable()],
+        description="Shown instead of your user name where it helps.",
+        render_kw={"autocomplete": "name"},
+    )
+    about = TextAreaField(
+        "About you",
+        [Length(max=500), Printable(lines=True)],
+        description="Up to 500 characters.",
+        render_kw={"rows": 4},
+    )
 
 
 class ChangePassword(NewPassword):
-    current = PasswordField("Present password", [InputRequired("Give your present password.")], render_kw={"autocomplete": "current-password"})
+    current = PasswordField(
+        "Present password",
+        [InputRequired("Give your present password.")],
+        render_kw={"autocomplete": "current-password"},
+    )
 
 
 class NewKey(Form):
     name = StringField("What for", [InputRequired("Say what the key is for."), Length(1, 80), Printable()])
-    expires_in = SelectField("Ends", choices=[SelectChoice("", "never"), SelectChoice("2592000", "in 30 days"), SelectChoice("31536000", "in a year")])
+    expires_in = SelectField(
+        "Ends",
+        choices=[
+            SelectChoice("", "never"),
+            SelectChoice("2592000", "in 30 days"),
+            SelectChoice("31536000", "in a year"),
+        ],
+    )

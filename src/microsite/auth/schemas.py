@@ -31,8 +31,19 @@ class MeOutput(Schema):
 
 class KeyInput(Input):
     name = String(required=True, validate=line(1, 80))
-    scopes = List(String(validate=validate.Length(1, 64)), load_default=None, allow_none=True, validate=validate.Length(1, 50))
-    expires_in = Integer(load_default=None, allow_none=True, strict=True, validate=validate.Range(60, 315_360_000), metadata={"description": "Seconds"})
+    scopes = List(
+        String(validate=validate.Length(1, 64)),
+        load_default=None,
+        allow_none=True,
+        validate=validate.Length(1, 50),
+    )
+    expires_in = Integer(
+        load_default=None,
+        allow_none=True,
+        strict=True,
+        validate=validate.Range(60, 315_360_000),
+        metadata={"description": "Seconds"},
+    )
 
 
 class KeyOutput(Schema):

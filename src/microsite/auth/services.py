@@ -33,7 +33,9 @@ SETUP_LIFE = timedelta(days=7)
 OPERATOR_RESET_LIFE = timedelta(days=1)
 
 WRONG_BY_ACCOUNT = Throttle("sign-in account", "5 per 5 minutes", "Too many wrong passwords.")
-WRONG_BY_ADDRESS = Throttle("sign-in address", "30 per 5 minutes", "Too many wrong passwords from your network.")
+WRONG_BY_ADDRESS = Throttle(
+    "sign-in address", "30 per 5 minutes", "Too many wrong passwords from your network."
+)
 REGISTER_BY_ADDRESS = Throttle("register address", "20 per hour", "Too many registrations from your network.")
 RESET_BY_ADDRESS = Throttle("reset address", "20 per hour", "Too many of these mails from your network.")
 MAIL_BY_ACCOUNT = Throttle("mail account", "5 per hour", "Too many of these mails to this address.")
@@ -83,7 +85,11 @@ def suggestions(username: str) -> list[str]:
     """Up to two free names near a taken one."""
     stem = username[:28].rstrip("-_")
     candidates = [f"{stem}-{letter}" for letter in "abc"] + [f"{stem}{number}" for number in range(2, 30)]
-    taken = set(db.session.scalars(select(User.username_key).where(User.username_key.in_([c.lower() for c in candidates]))))
+    taken = set(
+        db.session.scalars(
+            select(User.username_key).where(User.username_key.in_([c.lower() for c in candidates]))
+        )
+    )
     return [candidate for candidate in candidates if candidate.lower() not in taken][:2]
 
 
@@ -352,5 +358,7 @@ def delete_user(user: User) -> None:
 def purge_unconfirmed() -> None:
     """Task: free the names of those who never confirmed."""
     with atomic():
-        for user in db.session.scalars(select(User).where(User.confirmed_at.is_(None), User.created_at < now() - 2 * CONFIRM_LIFE)):
+        for user in db.session.scalars(
+            select(User).where(User.confirmed_at.is_(None), User.created_at < now() - 2 * CONFIRM_LIFE)
+        ):
             db.session.delete(user)

@@ -18,7 +18,9 @@ from microsite.core.throttle import address_key
 from . import credentials, services
 from .forms import AskReset, ChangePassword, Confirm, Details, NewKey, NewPassword, Register, SignIn
 
-bp = Blueprint("auth", __name__, template_folder="templates", static_folder="static/auth", static_url_path="/static/auth")
+bp = Blueprint(
+    "auth", __name__, template_folder="templates", static_folder="static/auth", static_url_path="/static/auth"
+)
 
 
 def safe_next() -> str:
@@ -291,7 +293,12 @@ def create_key() -> ResponseReturnValue:
         return _account(422, new_key=form)
     try:
         with atomic():
-            secret, _ = credentials.create_key(current_user, form.name.data, None, int(form.expires_in.data) if form.expires_in.data else None)
+            secret, _ = credentials.create_key(
+                current_user,
+                form.name.data,
+                None,
+                int(form.expires_in.data) if form.expires_in.data else None,
+            )
     except ValidationFailed as refused:
         form.refuse(refused)
         return _account(422, new_key=form)

@@ -93,7 +93,9 @@ def list_messages(room_id: str, query_data: dict[str, Any]) -> Any:
 def post_message(room_id: str, json_data: dict[str, Any]) -> ResponseReturnValue:
     """Send a message; the same client_id again answers with the first one."""
     with atomic():
-        event, created = services.post_message(current_user, room_id, json_data["client_id"], json_data["body"])
+        event, created = services.post_message(
+            current_user, room_id, json_data["client_id"], json_data["body"]
+        )
     return make_response(event, 201 if created else 200)
 
 

@@ -33,7 +33,9 @@ def _sid() -> str:
 def connect(auth: Any = None) -> None:
     """Let a member in by session cookie, or by `auth: {token}`."""
     try:
-        user, connection = _by_token(auth["token"]) if isinstance(auth, dict) and auth.get("token") else _by_cookie()
+        user, connection = (
+            _by_token(auth["token"]) if isinstance(auth, dict) and auth.get("token") else _by_cookie()
+        )
         if not user.may("chat:use"):
             raise Unauthorized("Your role does not allow this.")
         live().add(_sid(), connection)
@@ -71,7 +73,9 @@ def send(message: Any = None, *_rest: Any) -> dict[str, Any]:
         values = message if isinstance(message, dict) else {}
         with atomic():
             actor = connected_user(_sid())
-            event, _ = services.post_message(actor, str(values.get("room", "")), values.get("client_id"), values.get("body"))
+            event, _ = services.post_message(
+                actor, str(values.get("room", "")), values.get("client_id"), values.get("body")
+            )
         return {"ok": True, "event": event}
     except DomainError as refused:
         error: dict[str, Any] = {"status": refused.status, "code": refused.code, "detail": refused.detail}
@@ -80,6 +84,9 @@ def send(message: Any = None, *_rest: Any) -> dict[str, Any]:
         return {"ok": False, "error": error}
     except Exception:
         current_app.logger.exception("a message over the socket failed")
-        return {"ok": False, "error": {"status": 500, "code": "internal_error", "detail": "The message could not be stored."}}
+        return {
+            "ok": False,
+            "error": {"status": 500, "code": "internal_error", "detail": "The message could not be stored."},
+        }
     finally:
         db.session.rollback()

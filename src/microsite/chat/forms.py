@@ -11,7 +11,11 @@ from microsite.core.forms import Form
 class OpenDirect(Form):
     """Open the direct room with a member."""
 
-    username = StringField("Write to", [InputRequired("Give a name."), Length(max=64)], render_kw={"autocapitalize": "none", "spellcheck": "false", "autocomplete": "off"})
+    username = StringField(
+        "Write to",
+        [InputRequired("Give a name."), Length(max=64)],
+        render_kw={"autocapitalize": "none", "spellcheck": "false", "autocomplete": "off"},
+    )
 
 
 class Confirm(Form):

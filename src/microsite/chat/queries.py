@@ -34,14 +34,24 @@ def views_of(rooms: Sequence[Room], viewer: User) -> list[RoomView]:
     ids = [room.id for room in rooms]
     people: dict[int, list[str]] = {room_id: [] for room_id in ids}
     read: dict[int, int] = {}
-    query = select(Membership.room_id, User.id, User.username, Membership.last_read_seq).join(User, User.id == Membership.user_id)
-    for room_id, user_id, username, seq in db.session.execute(query.where(Membership.room_id.in_(ids)).order_by(User.username_key)):
+    query = select(Membership.room_id, User.id, User.username, Membership.last_read_seq).join(
+        User, User.id == Membership.user_id
+    )
+    for room_id, user_id, username, seq in db.session.execute(
+        query.where(Membership.room_id.in_(ids)).order_by(User.username_key)
+    ):
         people[room_id].append(username)
         if user_id == viewer.id:
             read[room_id] = seq
     unread = unread_counts(ids, viewer)
     return [
-        RoomView(room, _shown_name(room, people[room.id], viewer), people[room.id], read.get(room.id, 0), unread.get(room.id, 0))
+        RoomView(
+            room,
+            _shown_name(room, people[room.id], viewer),
+            people[room.id],
+            read.get(room.id, 0),
+            unread.get(room.id, 0),
+        )
         for room in rooms
     ]
 
@@ -57,7 +67,12 @@ def unread_counts(room_ids: Sequence[int], viewer: User) -> dict[int, int]:
     mine = and_(Membership.room_id == ChatEvent.room_id, Membership.user_id == viewer.id)
     others = or_(ChatEvent.sender_id.is_(None), ChatEvent.sender_id != viewer.id)
     query = select(ChatEvent.room_id, func.count()).join(Membership, mine)
-    query = query.where(ChatEvent.room_id.in_(room_ids), ChatEvent.seq > Membership.last_read_seq, others, ChatEvent.type == "message")
+    query = query.where(
+        ChatEvent.room_id.in_(room_ids),
+        ChatEvent.seq > Membership.last_read_seq,
+        others,
+        ChatEvent.type == "message",
+    )
     return {room_id: count for room_id, count in db.session.execute(query.group_by(ChatEvent.room_id))}
 
 
@@ -89,7 +104,9 @@ def events_after(room: Room, after: int, limit: int = EVENTS_MAX) -> list[dict[s
     return [event_json(event, sender) for event, sender in rows]
 
 
-def messages(room: Room, *, before: int | None, after: int | None, limit: int) -> tuple[list[dict[str, Any]], bool]:
+def messages(
+    room: Room, *, before: int | None, after: int | None, limit: int
+) -> tuple[list[dict[str, Any]], bool]:
     """Messages before a number (newest first) or after one (oldest first), and whether there are more."""
     conditions = [ChatEvent.type == "message"]
     if before is not None:
@@ -115,4 +132,9 @@ def home_panel(user: User) -> dict[str, Any] | None:
     if not user.may("chat:use"):
         return None
     views = views_of(active_rooms(user, 30), user)
-    return {"title": "Chat", "icon": "chat-dots", "template": "chat/_panel.html", "rooms": [v for v in views if v.unread][:5]}
+    return {
+        "title": "Chat",
+        "icon": "chat-dots",
+        "template": "chat/_panel.html",
+        "rooms": [v for v in views if v.unread][:5],
+    }

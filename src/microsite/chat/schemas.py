@@ -13,7 +13,9 @@ SEQ_MAX = 2**31 - 1
 
 class RoomInput(Input):
     kind = String(required=True, validate=validate.OneOf(["direct"]))
-    with_ = String(required=True, data_key="with", validate=validate.Length(1, 64), metadata={"description": "Username"})
+    with_ = String(
+        required=True, data_key="with", validate=validate.Length(1, 64), metadata={"description": "Username"}
+    )
 
 
 class RoomOutput(Schema):
@@ -32,7 +34,9 @@ class RoomsOutput(Schema):
 
 
 class MessageInput(Input):
-    client_id = String(required=True, metadata={"format": "uuid", "description": "Made by the client for this message"})
+    client_id = String(
+        required=True, metadata={"format": "uuid", "description": "Made by the client for this message"}
+    )
     body = String(required=True, metadata={"description": "1 to 10,000 characters"})
 
 
@@ -49,8 +53,16 @@ class ChatEventOutput(Schema):
 
 
 class MessagesQuery(PageQuery):
-    before = Integer(load_default=None, validate=validate.Range(0, SEQ_MAX), metadata={"description": "Messages before this number, newest first"})
-    after = Integer(load_default=None, validate=validate.Range(0, SEQ_MAX), metadata={"description": "Messages after this number, oldest first"})
+    before = Integer(
+        load_default=None,
+        validate=validate.Range(0, SEQ_MAX),
+        metadata={"description": "Messages before this number, newest first"},
+    )
+    after = Integer(
+        load_default=None,
+        validate=validate.Range(0, SEQ_MAX),
+        metadata={"description": "Messages after this number, oldest first"},
+    )
 
 
 class MessagesOutput(Schema):
@@ -60,7 +72,11 @@ class MessagesOutput(Schema):
 
 class EventsQuery(Input):
     after = Integer(load_default=0, validate=validate.Range(0, SEQ_MAX))
-    wait = Integer(load_default=0, validate=validate.Range(0, 25), metadata={"description": "Seconds to wait for something new"})
+    wait = Integer(
+        load_default=0,
+        validate=validate.Range(0, 25),
+        metadata={"description": "Seconds to wait for something new"},
+    )
 
 
 class ChatEventsOutput(Schema):

@@ -28,13 +28,17 @@ WAIT_MAX = 25
 
 def open_direct(actor: User, username: str) -> tuple[Room, bool]:
     """The direct room of two members, and whether it is new. Writes no event. Raises ValidationFailed."""
-    other = db.session.scalar(select(User).where(User.username_key == username.lower()[:64], User.disabled_at.is_(None)))
+    other = db.session.scalar(
+        select(User).where(User.username_key == username.lower()[:64], User.disabled_at.is_(None))
+    )
     if other is None or other.confirmed_at is None:
         raise ValidationFailed({"with": [f"Nobody here is called {username[:40]}."]})
     if other.id == actor.id:
         raise ValidationFailed({"with": ["That is you. Choose somebody else."]})
     low, high = sorted((actor.id, other.id))
-    db.session.get(User, low, with_for_update=True, populate_existing=True)  # of two openers at once one waits
+    db.session.get(
+        User, low, with_for_update=True, populate_existing=True
+    )  # of two openers at once one waits
     key = f"{low}:{high}"
     room = db.session.scalar(select(Room).where(Room.direct_key == key))
     if room is not None:
@@ -75,14 +79,18 @@ def post_message(actor: User, room_id: str, client_id: object, body: object) -> 
     client_id, body = checked_message(client_id, body)
     _keep_pace(actor)
     room = room_for(actor, room_id, lock=True)
-    known = db.session.scalar(select(ChatEvent).where(ChatEvent.sender_id == actor.id, ChatEvent.client_id == client_id))
+    known = db.session.scalar(
+        select(ChatEvent).where(ChatEvent.sender_id == actor.id, ChatEvent.client_id == client_id)
+    )
     if known is not None:
         if known.room_id != room.id or known.body != body:
             raise Conflict("This client_id was used for another message. Make a new one for each message.")
         return queries.event_json(known, actor.username), False
     room.last_seq += 1
     room.active_at = now()
-    event = ChatEvent(room_id=room.id, seq=room.last_seq, type="message", sender_id=actor.id, client_id=client_id, body=body)
+    event = ChatEvent(
+        room_id=room.id, seq=room.last_seq, type="message", sender_id=actor.id, client_id=client_id, body=body
+    )
     db.session.add(event)
     db.session.flush()
     told = queries.event_json(event, actor.username)

@@ -14,7 +14,9 @@ from . import queries, services
 from .forms import Confirm, OpenDirect
 from .policies import room_for
 
-bp = Blueprint("chat", __name__, template_folder="templates", static_folder="static/chat", static_url_path="/static/chat")
+bp = Blueprint(
+    "chat", __name__, template_folder="templates", static_folder="static/chat", static_url_path="/static/chat"
+)
 ROOMS_SHOWN = 100
 
 
@@ -23,7 +25,9 @@ def _page(form: OpenDirect, room_id: str | None = None, status: int = 200) -> Re
     here = None
     if room_id is not None:
         here = queries.views_of([room_for(current_user, room_id)], current_user)[0]
-    return render_template("chat/index.html", rooms=views, here=here, form=form, base=url_for("chat.index")), status
+    return render_template(
+        "chat/index.html", rooms=views, here=here, form=form, base=url_for("chat.index")
+    ), status
 
 
 @bp.get("/chat/")

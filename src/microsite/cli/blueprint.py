@@ -22,7 +22,9 @@ def new_blueprint(name: str) -> None:
     if not app_file.is_file():
         raise ConfigError("Run this in a checkout of Microsite: there is no src/microsite/app.py here.")
     if not re.fullmatch(r"[a-z][a-z0-9]{1,29}", name) or keyword.iskeyword(name) or name in TAKEN:
-        raise ConfigError(f"{name!r} cannot name a feature: 2 to 30 small letters and digits, starting with a letter, not a word of the house.")
+        raise ConfigError(
+            f"{name!r} cannot name a feature: 2 to 30 small letters and digits, starting with a letter, not a word of the house."
+        )
     folder = root / "src" / "microsite" / name
     if folder.exists():
         raise ConfigError(f"{folder} is there already.")

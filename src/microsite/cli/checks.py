@@ -68,7 +68,11 @@ def _database(app: Flask) -> Iterator[Finding]:
         yield Finding("error", "database", str(error))
         return
     if found != head(app):
-        yield Finding("error", "database", f"The database is at revision {found or 'none'}, not at {head(app)}; run: microsite db upgrade.")
+        yield Finding(
+            "error",
+            "database",
+            f"The database is at revision {found or 'none'}, not at {head(app)}; run: microsite db upgrade.",
+        )
 
 
 def _storage(app: Flask) -> Iterator[Finding]:
@@ -79,12 +83,20 @@ def _storage(app: Flask) -> Iterator[Finding]:
         with storage().writer() as writer:  # left without `finish`, so nothing stays
             writer.write(b"trial")
     except (DomainError, OSError) as error:
-        yield Finding("error", "storage", f"Files cannot be written in {storage().partial}: {getattr(error, 'detail', error)}")
+        yield Finding(
+            "error",
+            "storage",
+            f"Files cannot be written in {storage().partial}: {getattr(error, 'detail', error)}",
+        )
         return
     stat = os.statvfs(storage().objects)
     free = stat.f_bavail * stat.f_frsize
     if free < app.config.get("MAX_FILE_SIZE", 0):
-        yield Finding("warning", "storage", f"The disk has {human_size(free)} free, less than one file of MAX_FILE_SIZE ({human_size(app.config['MAX_FILE_SIZE'])}).")
+        yield Finding(
+            "warning",
+            "storage",
+            f"The disk has {human_size(free)} free, less than one file of MAX_FILE_SIZE ({human_size(app.config['MAX_FILE_SIZE'])}).",
+        )
 
 
 def _redis(app: Flask) -> Iterator[Finding]:
@@ -100,7 +112,11 @@ def _redis(app: Flask) -> Iterator[Finding]:
 
 def _mail(app: Flask, address: str | None) -> Iterator[Finding]:
     if app.config["MAIL_SERVER"] is None:
-        yield Finding("warning", "mail", f"MAIL_SERVER is not set: mail is written to {Path(app.config['INSTANCE'], 'outbox')}, and nobody gets it.")
+        yield Finding(
+            "warning",
+            "mail",
+            f"MAIL_SERVER is not set: mail is written to {Path(app.config['INSTANCE'], 'outbox')}, and nobody gets it.",
+        )
     if not app.config["ADMINS"]:
         yield Finding("warning", "mail", "ADMINS is not set: nobody is told when something fails.")
     if address is None:
@@ -116,8 +132,14 @@ def _mail(app: Flask, address: str | None) -> Iterator[Finding]:
 def _settings(app: Flask) -> Iterator[Finding]:
     from microsite.config import is_loopback
 
-    if app.config["BASE_URL"].startswith("http:") and not is_loopback(app.config["BASE_URL"].split("//")[1].rsplit(":", 1)[0]):
-        yield Finding("warning", "settings", f"BASE_URL is {app.config['BASE_URL']}: passwords and files cross the network unprotected. Use https.")
+    if app.config["BASE_URL"].startswith("http:") and not is_loopback(
+        app.config["BASE_URL"].split("//")[1].rsplit(":", 1)[0]
+    ):
+        yield Finding(
+            "warning",
+            "settings",
+            f"BASE_URL is {app.config['BASE_URL']}: passwords and files cross the network unprotected. Use https.",
+        )
     key = Path(app.config["INSTANCE"], "secret_key")
     if key.exists() and key.stat().st_mode & 0o077:
         yield Finding("error", "settings", f"{key} can be read by others; run: chmod 600 {key}.")
@@ -130,10 +152,18 @@ def _jobs() -> Iterator[Finding]:
     from microsite.core.db import db
     from microsite.core.jobs import Job
 
-    failed = db.session.execute(select(Job.name, func.count(), func.max(Job.error)).where(Job.failed_at.is_not(None)).group_by(Job.name))
+    failed = db.session.execute(
+        select(Job.name, func.count(), func.max(Job.error))
+        .where(Job.failed_at.is_not(None))
+        .group_by(Job.name)
+    )
     for name, count, error in failed:
         yield Finding("error", "jobs", f"{count} {name} jobs failed for good; the last said: {error}.")
-    late = select(func.count()).where(Job.failed_at.is_(None), Job.done_at.is_(None), Job.run_at < now() - timedelta(minutes=10))
+    late = select(func.count()).where(
+        Job.failed_at.is_(None), Job.done_at.is_(None), Job.run_at < now() - timedelta(minutes=10)
+    )
     waiting = db.session.scalar(late) or 0
     if waiting:
-        yield Finding("warning", "jobs", f"{waiting} jobs have waited for more than ten minutes. Is the site running?")
+        yield Finding(
+            "warning", "jobs", f"{waiting} jobs have waited for more than ten minutes. Is the site running?"
+        )

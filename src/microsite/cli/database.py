@@ -63,7 +63,9 @@ def greet(app: Flask) -> None:
     with atomic():
         token = setup_token()
     if token:
-        click.echo("Nobody has an account here yet. Make the first administrator at this address; it works once:")
+        click.echo(
+            "Nobody has an account here yet. Make the first administrator at this address; it works once:"
+        )
         click.echo(f"{app.config['BASE_URL']}/auth/setup/{token}")
 
 

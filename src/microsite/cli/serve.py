@@ -61,5 +61,9 @@ def check_port(host: str, port: int) -> None:
             probe.bind((host.strip("[]"), port))
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise ConfigError(f"PORT {port} on {host} is taken by another program; choose one with --port.") from None
-        raise ConfigError(f"HOST {host}, PORT {port}: cannot listen there: {error.strerror or error}.") from None
+            raise ConfigError(
+                f"PORT {port} on {host} is taken by another program; choose one with --port."
+            ) from None
+        raise ConfigError(
+            f"HOST {host}, PORT {port}: cannot listen there: {error.strerror or error}."
+        ) from None

@@ -20,7 +20,9 @@ def config(as_json: bool) -> None:
     rows: list[dict[str, Any]] = [
         {
             "name": setting.name,
-            "value": masked(found.values[setting.name]) if setting.secret else plain(found.values[setting.name]),
+            "value": masked(found.values[setting.name])
+            if setting.secret
+            else plain(found.values[setting.name]),
             "source": found.sources[setting.name],
             "help": setting.help,
         }

@@ -31,7 +31,9 @@ def on_site(command: Command) -> Command:
             try:
                 return command(*args, **values)
             except ValidationFailed as refused:
-                raise ConfigError(" ".join(m for messages in refused.errors.values() for m in messages)) from None
+                raise ConfigError(
+                    " ".join(m for messages in refused.errors.values() for m in messages)
+                ) from None
             except DomainError as refused:
                 raise ConfigError(refused.detail) from None
 

@@ -114,7 +114,9 @@ def check_csrf(token: str | None = None) -> None:
         else:
             csrf.protect()
     except (CSRFError, ValidationError):
-        raise CsrfFailed("This page was open too long, or the form did not come from this site. Reload it and try again.") from None
+        raise CsrfFailed(
+            "This page was open too long, or the form did not come from this site. Reload it and try again."
+        ) from None
 
 
 def same_origin() -> bool:
@@ -122,7 +124,11 @@ def same_origin() -> bool:
     if request.headers.get("Sec-Fetch-Site", "same-origin") == "cross-site":
         return False
     origin = request.headers.get("Origin")
-    return origin is None or origin == current_app.config["BASE_URL"] or origin.partition("://")[2] == request.host
+    return (
+        origin is None
+        or origin == current_app.config["BASE_URL"]
+        or origin.partition("://")[2] == request.host
+    )
 
 
 def guard() -> ResponseReturnValue | None:
@@ -155,7 +161,9 @@ def sign_in_page() -> ResponseReturnValue:
     from urllib.parse import quote
 
     target = request.full_path.rstrip("?")
-    query = f"?next={quote(target, safe='/')}" + (f"&ended={g.session_ended}" if g.get("session_ended") else "")
+    query = f"?next={quote(target, safe='/')}" + (
+        f"&ended={g.session_ended}" if g.get("session_ended") else ""
+    )
     return redirect(current_app.config["SIGN_IN_PATH"] + query, 302)
 
 

@@ -22,7 +22,17 @@ from sqlalchemy.types import TypeDecorator
 from microsite.core.exceptions import StorageFull, Unavailable
 from microsite.extensions import Base, db
 
-__all__ = ["Base", "UTCDateTime", "after_commit", "atomic", "db", "in_transaction", "opaque_id", "release", "writes_on_get"]
+__all__ = [
+    "Base",
+    "UTCDateTime",
+    "after_commit",
+    "atomic",
+    "db",
+    "in_transaction",
+    "opaque_id",
+    "release",
+    "writes_on_get",
+]
 
 BUSY_TIMEOUT_MS = 15_000
 _IMMEDIATE = {"microsite_begin": "BEGIN IMMEDIATE"}
@@ -66,7 +76,12 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
         return
     connection.isolation_level = None  # we say BEGIN ourselves
     cursor = connection.cursor()
-    for pragma in (f"busy_timeout={BUSY_TIMEOUT_MS}", "journal_mode=WAL", "foreign_keys=ON", "synchronous=FULL"):
+    for pragma in (
+        f"busy_timeout={BUSY_TIMEOUT_MS}",
+        "journal_mode=WAL",
+        "foreign_keys=ON",
+        "synchronous=FULL",
+    ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
@@ -92,7 +107,9 @@ def _refuse_on_get() -> None:
         return
     view = current_app.view_functions.get(request.endpoint)
     if not getattr(view, "writes_on_get", None):
-        raise RuntimeError(f"{request.endpoint} writes during {request.method}; use POST, or mark it @writes_on_get(reason)")
+        raise RuntimeError(
+            f"{request.endpoint} writes during {request.method}; use POST, or mark it @writes_on_get(reason)"
+        )
 
 
 def in_transaction() -> bool:

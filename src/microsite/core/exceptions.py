@@ -57,7 +57,9 @@ class UploadIncomplete(BadRequest):
 
     def __init__(self, received: int, expected: int | None) -> None:
         promised = "" if expected is None else f" of {expected}"
-        super().__init__(f"The upload broke off after {received}{promised} bytes. Nothing was kept; send it again.")
+        super().__init__(
+            f"The upload broke off after {received}{promised} bytes. Nothing was kept; send it again."
+        )
 
 
 class Unauthorized(DomainError):
@@ -143,7 +145,7 @@ class RateLimited(DomainError):
     def __init__(self, retry_after: int, detail: str = "That was too often.") -> None:
         self.retry_after = max(1, retry_after)
         minutes = -(-self.retry_after // 60)
-        wait = f"{self.retry_after} s" if self.retry_after < 60 else f"{minutes} min"  # noqa: PLR2004 - a minute
+        wait = f"{self.retry_after} s" if self.retry_after < 60 else f"{minutes} min"
         super().__init__(f"{detail} Try again in {wait}.")
 
     @property
@@ -174,7 +176,9 @@ class QuotaExceeded(DomainError):
 
     def __init__(self, limit: int, used: int, size: int | None = None) -> None:
         need = f" and this needs {human_size(size)}" if size else ""
-        super().__init__(f"You use {human_size(used)} of {human_size(limit)}{need}. Delete something to make room.")
+        super().__init__(
+            f"You use {human_size(used)} of {human_size(limit)}{need}. Delete something to make room."
+        )
         self.limit, self.used, self.size = limit, used, size
 
 
@@ -184,5 +188,7 @@ class StorageFull(DomainError):
     status = 507
     code = "storage_full"
 
-    def __init__(self, detail: str = "The site's disk is full. Nothing was kept; tell whoever runs the site.") -> None:
+    def __init__(
+        self, detail: str = "The site's disk is full. Nothing was kept; tell whoever runs the site."
+    ) -> None:
         super().__init__(detail)

@@ -39,7 +39,9 @@ def content_policy(**directives: str) -> Callable[[View], View]:
 
 def _policy() -> str:
     view = current_app.view_functions.get(request.endpoint or "")
-    return "; ".join(f"{name} {value}" for name, value in (POLICY | getattr(view, "content_policy", {})).items())
+    return "; ".join(
+        f"{name} {value}" for name, value in (POLICY | getattr(view, "content_policy", {})).items()
+    )
 
 
 def add_headers(response: Response) -> Response:
@@ -55,7 +57,7 @@ def add_headers(response: Response) -> Response:
         headers.setdefault("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
     if "Cache-Control" not in headers and not (request.endpoint or "").endswith("static"):
         private = request.path.startswith("/api/") or current_user.is_authenticated
-        headers["Cache-Control"] = "no-store" if private or response.status_code >= 400 else "no-cache"  # noqa: PLR2004
+        headers["Cache-Control"] = "no-store" if private or response.status_code >= 400 else "no-cache"
     return response
 
 

@@ -42,7 +42,9 @@ def what_is_down() -> list[str]:
         import redis
 
         try:
-            redis.Redis.from_url(current_app.config["REDIS_URL"], socket_timeout=2, socket_connect_timeout=2).ping()
+            redis.Redis.from_url(
+                current_app.config["REDIS_URL"], socket_timeout=2, socket_connect_timeout=2
+            ).ping()
         except redis.RedisError:
             down.append("redis")
     return down

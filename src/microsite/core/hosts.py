@@ -28,7 +28,9 @@ def hostname(netloc: str) -> str | None:
 def accepted(app: Flask) -> frozenset[str]:
     """The host of BASE_URL, and on loopback every name of this machine."""
     base = urlsplit(app.config["BASE_URL"]).hostname or ""
-    return frozenset({base}) | (LOOPBACK if is_loopback(base) or is_loopback(app.config["HOST"]) else frozenset())
+    return frozenset({base}) | (
+        LOOPBACK if is_loopback(base) or is_loopback(app.config["HOST"]) else frozenset()
+    )
 
 
 def host_accepted(app: Flask, header: str) -> bool:

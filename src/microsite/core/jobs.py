@@ -82,7 +82,9 @@ def claim() -> int | None:
     for job_id in due:
         with atomic():
             won = db.session.execute(
-                update(Job).where(Job.id == job_id, free).values(locked_until=moment + LEASE, attempts=Job.attempts + 1)
+                update(Job)
+                .where(Job.id == job_id, free)
+                .values(locked_until=moment + LEASE, attempts=Job.attempts + 1)
             )
         if won.rowcount == 1:  # type: ignore[attr-defined]
             return int(job_id)
@@ -93,7 +95,12 @@ def run(job_id: int) -> None:
     """Run a claimed job; its own outcome is kept, an error never leaves here."""
     job = db.session.get(Job, job_id)
     assert job is not None
-    name, payload, attempts, lasting = job.name, json.loads(job.payload), job.attempts, job.unique_key is not None
+    name, payload, attempts, lasting = (
+        job.name,
+        json.loads(job.payload),
+        job.attempts,
+        job.unique_key is not None,
+    )
     release()
     task = registry().tasks.get(name)
     try:

@@ -55,7 +55,9 @@ def _log_request(response: Response) -> Response:
     if not (request.endpoint or "").endswith("static"):
         milliseconds = round((time.perf_counter() - g.get("started", time.perf_counter())) * 1000, 1)
         who = current_user.username if current_user else ""
-        logging.getLogger(LOGGER).debug("request", extra={"status": response.status_code, "ms": milliseconds, "user": who})
+        logging.getLogger(LOGGER).debug(
+            "request", extra={"status": response.status_code, "ms": milliseconds, "user": who}
+        )
     return response
 
 
@@ -79,7 +81,9 @@ def init_app(app: Flask) -> None:
                 }
             },
             "handlers": handlers,
-            "loggers": {LOGGER: {"level": app.config["LOG_LEVEL"], "handlers": list(handlers), "propagate": False}},
+            "loggers": {
+                LOGGER: {"level": app.config["LOG_LEVEL"], "handlers": list(handlers), "propagate": False}
+            },
         }
     )
     app.logger = logging.getLogger(LOGGER)

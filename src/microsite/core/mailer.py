@@ -54,7 +54,9 @@ def sender() -> str:
 
 def deliver(to: str, subject: str, body: str) -> None:
     """Task: hand one mail to the server, or write it to the outbox folder. Raises OSError when the server does not take it."""
-    message = Message(subject=subject, recipients=[to], body=body, sender=(current_app.config["SITE_NAME"], sender()))
+    message = Message(
+        subject=subject, recipients=[to], body=body, sender=(current_app.config["SITE_NAME"], sender())
+    )
     if current_app.config["MAIL_SERVER"] is None:
         _write(message)
         return

@@ -12,8 +12,12 @@ from apispec.ext.marshmallow.common import make_schema_key, resolve_schema_insta
 class Application(APIFlask):
     """APIFlask registers a schema again when it was met inside another one before; this one looks first."""
 
-    def _register_schema_and_get_ref(self, spec: Any, registered_schema_classes: dict[int, str], schema_obj: Any) -> Any:
-        if isinstance(schema_obj, Schema) or (isinstance(schema_obj, type) and issubclass(schema_obj, Schema)):
+    def _register_schema_and_get_ref(
+        self, spec: Any, registered_schema_classes: dict[int, str], schema_obj: Any
+    ) -> Any:
+        if isinstance(schema_obj, Schema) or (
+            isinstance(schema_obj, type) and issubclass(schema_obj, Schema)
+        ):
             plugin = next(plugin for plugin in spec.plugins if isinstance(plugin, MarshmallowPlugin))
             assert plugin.converter is not None
             name = plugin.converter.refs.get(make_schema_key(resolve_schema_instance(schema_obj)))

@@ -21,7 +21,9 @@ from microsite.core.feature import registry
 @cache
 def _icon_paths() -> dict[str, str]:
     """Name to drawing of every icon of Bootstrap's own set."""
-    sprite = files("flask_bootstrap").joinpath("static/bootstrap5/icons/bootstrap-icons.svg").read_text("utf-8")
+    sprite = (
+        files("flask_bootstrap").joinpath("static/bootstrap5/icons/bootstrap-icons.svg").read_text("utf-8")
+    )
     found = re.findall(r'<symbol[^>]*?id="([a-z0-9-]+)"[^>]*>(.*?)</symbol>', sprite, re.DOTALL)
     wanted = current_app.config["ICONS"]
     return {name: drawing.strip() for name, drawing in found if name in wanted}
@@ -91,7 +93,11 @@ def _version_static(app: Flask) -> None:
             return
         if name not in stamps or app.debug:
             file = root / name
-            stamps[name] = f"{file.stat().st_mtime_ns & 0xFFFFFFFF:x}" if endpoint == "static" and file.is_file() else __version__
+            stamps[name] = (
+                f"{file.stat().st_mtime_ns & 0xFFFFFFFF:x}"
+                if endpoint == "static" and file.is_file()
+                else __version__
+            )
         values["v"] = stamps[name]
 
     app.url_defaults(stamp)
@@ -118,7 +124,9 @@ def init_app(app: Flask) -> None:
     _version_static(app)
     _static_once(app)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    app.jinja_env.filters.update(icon=icon, human_size=human_size, when=when, clock_time=clock_time, for_seconds=for_seconds)
+    app.jinja_env.filters.update(
+        icon=icon, human_size=human_size, when=when, clock_time=clock_time, for_seconds=for_seconds
+    )
     app.jinja_env.globals.update(icon=icon, navigation=navigation, version=__version__)
     app.context_processor(lambda: {"site_name": app.config["SITE_NAME"]})
 

@@ -33,7 +33,7 @@ def decode(cursor: str) -> int:
     """Raises ValidationFailed for what is no cursor of ours."""
     try:
         word, _, number = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode().partition(":")
-        if word != "before" or not number.isascii() or not number.isdigit() or len(number) > 18:  # noqa: PLR2004 - 64 bits
+        if word != "before" or not number.isascii() or not number.isdigit() or len(number) > 18:
             raise ValueError
     except (ValueError, binascii.Error):
         raise ValidationFailed({"cursor": ["This cursor is not one that this list gave out."]}) from None

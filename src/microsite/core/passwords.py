@@ -30,7 +30,10 @@ def hash_password(password: str) -> str:
 def check_password(stored: str | None, password: str) -> bool:
     """Whether the password is right. Without a stored hash a dummy is checked, so that it takes as long."""
     with _cores:
-        return bool(bcrypt.check_password_hash(stored or _dummy(), _prepared(password[: MAX_LENGTH + 1]))) and stored is not None
+        return (
+            bool(bcrypt.check_password_hash(stored or _dummy(), _prepared(password[: MAX_LENGTH + 1])))
+            and stored is not None
+        )
 
 
 @cache

@@ -106,14 +106,24 @@ class Live:
         held = {c.session_id for c in self.connections.values() if c.session_id is not None}
         rows = {row.id: row for row in db.session.scalars(select(SessionRow).where(SessionRow.id.in_(held)))}
         users = {c.user_id for c in self.connections.values()}
-        active = set(db.session.scalars(select(User.id).where(User.id.in_(users), User.disabled_at.is_(None))))
-        stale = [row.id for row in rows.values() if now() - row.seen_at >= SEEN_EVERY and row.kind == "browser"]
+        active = set(
+            db.session.scalars(select(User.id).where(User.id.in_(users), User.disabled_at.is_(None)))
+        )
+        stale = [
+            row.id for row in rows.values() if now() - row.seen_at >= SEEN_EVERY and row.kind == "browser"
+        ]
         alive = set(rows)
         release()
         if stale:
             with db.engine.begin() as connection:
                 connection.execute(update(SessionRow).where(SessionRow.id.in_(stale)).values(seen_at=now()))
-        self.cut(lambda c: c.user_id not in active or (c.session_id is not None and c.session_id not in alive) or not c.usable())
+        self.cut(
+            lambda c: (
+                c.user_id not in active
+                or (c.session_id is not None and c.session_id not in alive)
+                or not c.usable()
+            )
+        )
         release()
         for socket in list(socketio.server.eio.sockets.values()):
             if socket.queue.qsize() > QUEUE_MAX:
@@ -225,8 +235,15 @@ class SocketGate:
 
 def _plain(start_response: Any, status: str, text: str, *headers: tuple[str, str]) -> list[bytes]:
     body = text.encode()
-    fixed = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body))), ("Cache-Control", "no-store")]
-    safe = [("X-Content-Type-Options", "nosniff"), ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")]
+    fixed = [
+        ("Content-Type", "text/plain; charset=utf-8"),
+        ("Content-Length", str(len(body))),
+        ("Cache-Control", "no-store"),
+    ]
+    safe = [
+        ("X-Content-Type-Options", "nosniff"),
+        ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+    ]
     start_response(status, [*fixed, *safe, *headers])
     return [body]
 

@@ -23,8 +23,12 @@ class Input(Schema):
 class PageQuery(Input):
     """The query of a list."""
 
-    limit = Integer(load_default=50, validate=validate.Range(1, 100), metadata={"description": "Rows, at most 100"})
-    cursor = String(load_default=None, validate=validate.Length(1, 200), metadata={"description": "From `next_cursor`"})
+    limit = Integer(
+        load_default=50, validate=validate.Range(1, 100), metadata={"description": "Rows, at most 100"}
+    )
+    cursor = String(
+        load_default=None, validate=validate.Length(1, 200), metadata={"description": "From `next_cursor`"}
+    )
 
 
 def line(low: int, high: int) -> list[Any]:
@@ -63,7 +67,12 @@ def check_request() -> None:
     """Refuse unknown query parameters (422) and bodies that are not JSON (415), for every address of the API."""
     view = current_app.view_functions.get(request.endpoint or "")
     spec: dict[str, Any] = getattr(view, "_spec", {})
-    known = {name for schema, place in (a[:2] for a in spec.get("args", [])) if place == "query" for name in schema.fields}
+    known = {
+        name
+        for schema, place in (a[:2] for a in spec.get("args", []))
+        if place == "query"
+        for name in schema.fields
+    }
     unknown = sorted(set(request.args) - known - getattr(view, "query_names", set()))
     if unknown:
         raise ValidationFailed({name: [f"{name} is not a parameter of this address."] for name in unknown})

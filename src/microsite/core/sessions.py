@@ -152,18 +152,29 @@ class SqlSessionInterface(ServerSideSessionInterface):
         moment = now()
         values: dict[str, Any] = {"data": json.dumps(dict(session)), "seen_at": moment}
         values |= {"address": client_address(), "agent": request.user_agent.string[:200]}
-        mine = SessionRow.id_hash == hashed(session.sid)  # never by row number, which may name another session by now
+        mine = SessionRow.id_hash == hashed(
+            session.sid
+        )  # never by row number, which may name another session by now
         with db.engine.begin() as connection:
             if not session.is_new:
                 return connection.execute(update(SessionRow).where(mine).values(values)).rowcount == 1
-            values |= {"id_hash": hashed(session.sid), "created_at": moment, "user_id": session.user_id, "idle_seconds": None}
+            values |= {
+                "id_hash": hashed(session.sid),
+                "created_at": moment,
+                "user_id": session.user_id,
+                "idle_seconds": None,
+            }
             if session.user_id is None:
                 values |= {"kind": "anonymous", "expires_at": moment + ANONYMOUS_LIFE}
             elif session.remember:
                 values |= {"kind": "browser", "expires_at": moment + current_app.config["REMEMBER_FOR"]}
             else:
                 idle = int(current_app.config["SESSION_IDLE"].total_seconds())
-                values |= {"kind": "browser", "expires_at": moment + current_app.config["SESSION_ABSOLUTE"], "idle_seconds": idle}
+                values |= {
+                    "kind": "browser",
+                    "expires_at": moment + current_app.config["SESSION_ABSOLUTE"],
+                    "idle_seconds": idle,
+                }
             connection.execute(insert(SessionRow).values(values))
             return True
 
@@ -177,7 +188,9 @@ class SqlSessionInterface(ServerSideSessionInterface):
 
     def _forget_cookie(self, app: Flask, response: Response) -> None:
         secure = app.config["SESSION_COOKIE_SECURE"]
-        response.delete_cookie(app.config["SESSION_COOKIE_NAME"], path="/", secure=secure, httponly=True, samesite="Lax")
+        response.delete_cookie(
+            app.config["SESSION_COOKIE_NAME"], path="/", secure=secure, httponly=True, samesite="Lax"
+        )
 
     def _delete_session(self, store_id: str) -> None:
         if in_transaction():
@@ -234,7 +247,9 @@ def sign_out() -> None:
 
 def sessions_of(user: User) -> list[SessionRow]:
     """The live browser sessions and access tokens of a member, most recently seen first."""
-    rows = db.session.scalars(select(SessionRow).where(SessionRow.user_id == user.id).order_by(SessionRow.seen_at.desc()))
+    rows = db.session.scalars(
+        select(SessionRow).where(SessionRow.user_id == user.id).order_by(SessionRow.seen_at.desc())
+    )
     moment = now()
     return [row for row in rows if row.ended(moment) is None]
 

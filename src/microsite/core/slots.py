@@ -23,7 +23,9 @@ class Slots:
         """Take a slot. Raises Unavailable when all are taken."""
         with self.lock:
             if self.taken >= self.capacity:
-                raise Unavailable(f"{self.taken} transfers and connections are open, which is the most here.", 5)
+                raise Unavailable(
+                    f"{self.taken} transfers and connections are open, which is the most here.", 5
+                )
             self.taken += 1
 
     def release(self) -> None:

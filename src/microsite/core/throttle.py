@@ -68,4 +68,4 @@ def address_key(address: str) -> str:
         parsed = ipaddress.ip_address(address)
     except ValueError:
         return address
-    return str(ipaddress.ip_network((address, 64), strict=False)) if parsed.version == 6 else address  # noqa: PLR2004 - IPv6
+    return str(ipaddress.ip_network((address, 64), strict=False)) if parsed.version == 6 else address

@@ -39,7 +39,9 @@ def issue(purpose: str, user: User | None, life: timedelta) -> str:
     withdraw(purpose, user)
     token = secrets.token_urlsafe(32)
     user_id = user.id if user else None
-    db.session.add(MailToken(token_hash=_hashed(token), purpose=purpose, user_id=user_id, expires_at=now() + life))
+    db.session.add(
+        MailToken(token_hash=_hashed(token), purpose=purpose, user_id=user_id, expires_at=now() + life)
+    )
     return token
 
 
@@ -51,7 +53,9 @@ def withdraw(purpose: str, user: User | None) -> None:
 
 def look(purpose: str, token: str) -> MailToken:
     """The token, unspent. Raises Gone."""
-    found = db.session.scalar(select(MailToken).where(MailToken.token_hash == _hashed(token), MailToken.purpose == purpose))
+    found = db.session.scalar(
+        select(MailToken).where(MailToken.token_hash == _hashed(token), MailToken.purpose == purpose)
+    )
     if found is None or found.spent_at is not None or found.expires_at <= now():
         raise Gone(GONE)
     return found

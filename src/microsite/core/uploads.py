@@ -104,7 +104,9 @@ def receive_body(name: str, limit: int, fits: Callable[[int], None]) -> Iterator
 
 
 @contextmanager
-def receive_form(limit: int, accept: Callable[[str], None], fits: Callable[[int], None]) -> Iterator[list[Received]]:
+def receive_form(
+    limit: int, accept: Callable[[str], None], fits: Callable[[int], None]
+) -> Iterator[list[Received]]:
     """Take every part named `file` of a multipart body; kept only if the block ends well.
 
     `accept` may refuse a name, and `fits` the announced bytes, before they are read. A browser's form proves itself by
@@ -113,7 +115,9 @@ def receive_form(limit: int, accept: Callable[[str], None], fits: Callable[[int]
     """
     boundary = request.mimetype_params.get("boundary", "")
     if request.mimetype != "multipart/form-data":
-        raise TypeNotAllowed(f"Files are sent as multipart/form-data here, not {request.mimetype or 'without a type'}.")
+        raise TypeNotAllowed(
+            f"Files are sent as multipart/form-data here, not {request.mimetype or 'without a type'}."
+        )
     if not boundary:
         raise BadRequest("The form does not say by which boundary its parts are divided.")
     check_length(limit, overhead=FORM_OVERHEAD)

@@ -22,7 +22,13 @@ from microsite.core.log import request_id
 
 from .services import report_failure
 
-bp = Blueprint("errors", __name__, template_folder="templates", static_folder="static/errors", static_url_path="/static/errors")
+bp = Blueprint(
+    "errors",
+    __name__,
+    template_folder="templates",
+    static_folder="static/errors",
+    static_url_path="/static/errors",
+)
 
 CODES = {
     400: "bad_request", 401: "unauthorized", 403: "forbidden", 404: "not_found", 405: "method_not_allowed",
@@ -57,7 +63,9 @@ def _roll_back() -> None:
         current_app.logger.exception("roll-back failed")
 
 
-def respond(status: int, code: str, detail: str, *, errors: dict[str, list[str]] | None = None, **page: Any) -> Response:
+def respond(
+    status: int, code: str, detail: str, *, errors: dict[str, list[str]] | None = None, **page: Any
+) -> Response:
     """One answer for one refusal."""
     title = HTTPStatus(status).phrase
     if wants_json():
@@ -93,7 +101,11 @@ def api_input_error(error: HTTPError) -> ResponseReturnValue:
     """Answer input that a schema refused, field by field."""
     _roll_back()
     if error.status_code != HTTPStatus.UNPROCESSABLE_ENTITY:
-        detail = str(error.message) if error.status_code != HTTPStatus.BAD_REQUEST else "The body is not valid JSON."
+        detail = (
+            str(error.message)
+            if error.status_code != HTTPStatus.BAD_REQUEST
+            else "The body is not valid JSON."
+        )
         return respond(error.status_code, CODES.get(error.status_code, "bad_request"), detail)
     return domain_error(ValidationFailed(_by_field(error.detail)))
 
@@ -108,7 +120,9 @@ def _by_field(detail: Any) -> dict[str, list[str]]:
                 walk(f"{prefix}.{name}" if prefix else str(name), child)
         else:
             texts = node if isinstance(node, list) else [node]
-            found.setdefault(prefix or "body", []).extend(f"{prefix}: {text}" if prefix else str(text) for text in texts)
+            found.setdefault(prefix or "body", []).extend(
+                f"{prefix}: {text}" if prefix else str(text) for text in texts
+            )
 
     for place in detail.values() if isinstance(detail, dict) else [detail]:
         walk("", place)
@@ -125,7 +139,9 @@ def http_error(error: HTTPException) -> ResponseReturnValue:
         return domain_error(FileTooLarge(request.max_content_length))
     if isinstance(error, ClientDisconnected):
         current_app.logger.info("the client went away")
-    response = respond(error.code, CODES.get(error.code, "bad_request"), SENTENCES.get(error.code) or str(error.description))
+    response = respond(
+        error.code, CODES.get(error.code, "bad_request"), SENTENCES.get(error.code) or str(error.description)
+    )
     for name, value in error.get_headers():
         if name.lower() not in ("content-type", "content-length"):
             response.headers[name] = value

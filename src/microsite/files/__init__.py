@@ -18,8 +18,15 @@ feature = Feature(
     nav=(NavEntry(label="Files", endpoint="files.index", icon="folder2", permission="files:use"),),
     settings=(
         Setting(name="MAX_FILE_SIZE", parse=size(), default=10 * 2**30, help="largest file, bytes"),
-        Setting(name="USER_QUOTA", parse=size(), default=50 * 2**30, help="bytes that one member's files may have"),
-        Setting(name="UPLOAD_EXTENSIONS", parse=words, default=(), help="endings that are accepted; none means all"),
+        Setting(
+            name="USER_QUOTA", parse=size(), default=50 * 2**30, help="bytes that one member's files may have"
+        ),
+        Setting(
+            name="UPLOAD_EXTENSIONS",
+            parse=words,
+            default=(),
+            help="endings that are accepted; none means all",
+        ),
     ),
     permissions={"files:use": Role.MEMBER},
     capabilities={

@@ -8,7 +8,9 @@ import unicodedata
 
 MAX_BYTES = 255
 UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
-JOINERS = "\u200c\u200d"  # invisible too, but Persian and Indic words and joined emoji fall apart without them
+JOINERS = (
+    "\u200c\u200d"  # invisible too, but Persian and Indic words and joined emoji fall apart without them
+)
 _types = mimetypes.MimeTypes(filenames=())
 for _ending, _type in {
     ".webp": "image/webp", ".avif": "image/avif", ".heic": "image/heic", ".jxl": "image/jxl", ".opus": "audio/ogg",

@@ -115,7 +115,9 @@ class _ShareableFiles:
         query = select(StoredFile).where(StoredFile.owner_id == owner_id, StoredFile.public_id.in_(possible))
         found = {file.public_id: file for file in db.session.scalars(query)}
         return [
-            SharedItem(i, found[i].name, found[i].size, found[i].media_type, found[i].sha256) for i in ids if i in found
+            SharedItem(i, found[i].name, found[i].size, found[i].media_type, found[i].sha256)
+            for i in ids
+            if i in found
         ]
 
     def send(self, owner_id: int, item_id: str) -> Response:

@@ -71,7 +71,10 @@ def upload() -> ResponseReturnValue:
     actor = current_user._get_current_object()
     try:
         fits = partial(services.check_quota, actor)
-        with receive_form(current_app.config["MAX_FILE_SIZE"], services.check_name, fits) as received, atomic():
+        with (
+            receive_form(current_app.config["MAX_FILE_SIZE"], services.check_name, fits) as received,
+            atomic(),
+        ):
             files = services.create_files(actor, [(item.name, item.stored) for item in received])
             count, first = len(files), files[0].name
     except ValidationFailed as refused:
@@ -98,7 +101,13 @@ def _file_page(file: StoredFile, form: Rename, status: int = 200) -> ResponseRet
     if kind == "text":
         text = first_bytes(file.storage_key, TEXT_SHOWN).decode("utf-8", "replace")
     page = render_template(
-        "files/show.html", file=file, kind=kind, text=text, cut=file.size > TEXT_SHOWN, form=form, sharers=sharers()
+        "files/show.html",
+        file=file,
+        kind=kind,
+        text=text,
+        cut=file.size > TEXT_SHOWN,
+        form=form,
+        sharers=sharers(),
     )
     return page, status
 

@@ -17,11 +17,30 @@ feature = Feature(
     api=api,
     nav=(NavEntry(label="Links", endpoint="links.index", icon="link-45deg", permission="links:use"),),
     settings=(
-        Setting(name="LINK_EXPIRY_DEFAULT", parse=duration(), default=timedelta(hours=1), help="life of a link when its maker says nothing"),
-        Setting(name="LINK_EXPIRY_MAX", parse=duration(), default=timedelta(days=90), help="longest life of a link"),
-        Setting(name="LINK_USES_MAX", parse=optional(integer(1, 1_000_000)), default=None, help="most uses of a link; none: also unlimited until expiry"),
+        Setting(
+            name="LINK_EXPIRY_DEFAULT",
+            parse=duration(),
+            default=timedelta(hours=1),
+            help="life of a link when its maker says nothing",
+        ),
+        Setting(
+            name="LINK_EXPIRY_MAX",
+            parse=duration(),
+            default=timedelta(days=90),
+            help="longest life of a link",
+        ),
+        Setting(
+            name="LINK_USES_MAX",
+            parse=optional(integer(1, 1_000_000)),
+            default=None,
+            help="most uses of a link; none: also unlimited until expiry",
+        ),
     ),
     permissions={"links:use": Role.MEMBER},
-    capabilities={"share_action": share_action, "home_panel": queries.home_panel, "member_leaves": services.delete_all},
+    capabilities={
+        "share_action": share_action,
+        "home_panel": queries.home_panel,
+        "member_leaves": services.delete_all,
+    },
     tasks=(Task(name="links.purge", run=services.purge, every=timedelta(minutes=5)),),
 )

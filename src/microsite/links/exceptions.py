@@ -19,4 +19,6 @@ class PasswordRequired(Unauthorized):
 
 class PasswordWrong(Unauthorized):
     def __init__(self) -> None:
-        super().__init__("That is not the password of this link. The link is not used up by this.", "password_wrong")
+        super().__init__(
+            "That is not the password of this link. The link is not used up by this.", "password_wrong"
+        )

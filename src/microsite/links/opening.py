@@ -18,7 +18,9 @@ def json_body() -> str | None:
     if not raw.strip():
         return None
     if not request.is_json:
-        raise TypeNotAllowed(f"This takes application/json, not {request.mimetype or 'a body without a type'}.")
+        raise TypeNotAllowed(
+            f"This takes application/json, not {request.mimetype or 'a body without a type'}."
+        )
     body = request.get_json(silent=True)
     if body is None:
         raise BadRequest("The body is not valid JSON.")

@@ -13,7 +13,9 @@ from .models import Link
 
 def link_for(actor: User, public_id: str) -> Link:
     """The actor's link; the gate of the maker's views. Raises NotFound, for other people's links too."""
-    found = db.session.scalar(select(Link).where(Link.public_id == public_id[:40].replace("\0", "-"), Link.owner_id == actor.id))
+    found = db.session.scalar(
+        select(Link).where(Link.public_id == public_id[:40].replace("\0", "-"), Link.owner_id == actor.id)
+    )
     if found is None:
         raise NotFound("There is no such link here.")
     return found

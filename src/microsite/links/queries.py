@@ -27,7 +27,9 @@ def items_of(link: Link) -> list[SharedItem]:
     for kind in dict.fromkeys(item.kind for item in link.items):
         answering = provider(kind)
         if answering:
-            found += answering.existing(link.owner_id, [item.item_id for item in link.items if item.kind == kind])
+            found += answering.existing(
+                link.owner_id, [item.item_id for item in link.items if item.kind == kind]
+            )
     return found
 
 
@@ -62,6 +64,12 @@ def home_panel(user: User) -> dict[str, Any] | None:
     """The panel of links that are still open."""
     if not user.may("links:use"):
         return None
-    still = (Link.revoked_at.is_(None), Link.expires_at > now(), or_(Link.max_uses.is_(None), Link.uses < Link.max_uses))
-    links = db.session.scalars(select(Link).where(Link.owner_id == user.id, *still).order_by(Link.expires_at).limit(5)).all()
+    still = (
+        Link.revoked_at.is_(None),
+        Link.expires_at > now(),
+        or_(Link.max_uses.is_(None), Link.uses < Link.max_uses),
+    )
+    links = db.session.scalars(
+        select(Link).where(Link.owner_id == user.id, *still).order_by(Link.expires_at).limit(5)
+    ).all()
     return {"title": "Open links", "icon": "link-45deg", "template": "links/_panel.html", "links": links}

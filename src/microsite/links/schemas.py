@@ -15,7 +15,12 @@ class LinkInput(Input):
     files = List(String(validate=validate.Length(1, 40)), validate=validate.Length(1, 100))
     text = String(validate=lines_of_text(1, TEXT_MAX))
     expires_in = Integer(strict=True, validate=validate.Range(1, 10**10), metadata={"description": "Seconds"})
-    max_uses = Integer(strict=True, allow_none=True, validate=validate.Range(1, 10**9), metadata={"description": "null: unlimited until expiry"})
+    max_uses = Integer(
+        strict=True,
+        allow_none=True,
+        validate=validate.Range(1, 10**9),
+        metadata={"description": "null: unlimited until expiry"},
+    )
     password = String(validate=validate.Length(1, 1024))
     title = String(validate=line(0, 120))
     note = String(validate=lines_of_text(0, 1000))

@@ -27,7 +27,9 @@ from .queries import items_of, provider
 
 TICKET_LIFE = timedelta(minutes=15)
 USES_MAX = 1_000_000
-WRONG_BY_ADDRESS = Throttle("link password address", "5 per 5 minutes", "Too many wrong passwords for this link.")
+WRONG_BY_ADDRESS = Throttle(
+    "link password address", "5 per 5 minutes", "Too many wrong passwords for this link."
+)
 WRONG_BY_LINK = Throttle("link password", "100 per hour", "Too many wrong passwords for this link.")
 ONE_TRY = tuple(threading.Lock() for _ in range(64))
 """Tries of one link come one after the other: all at once they would pass the limit before the first is counted."""
@@ -64,13 +66,21 @@ def limits(expires_in: int | None, max_uses: int | None) -> tuple[timedelta, int
     errors: dict[str, list[str]] = {}
     longest: timedelta = current_app.config["LINK_EXPIRY_MAX"]
     most: int | None = current_app.config["LINK_USES_MAX"]
-    life = min(current_app.config["LINK_EXPIRY_DEFAULT"], longest) if expires_in is None else timedelta(seconds=expires_in)
+    life = (
+        min(current_app.config["LINK_EXPIRY_DEFAULT"], longest)
+        if expires_in is None
+        else timedelta(seconds=expires_in)
+    )
     if not timedelta(seconds=1) <= life <= longest:
-        errors["expires_in"] = [f"A link lives from 1 to {int(longest.total_seconds())} seconds here; {expires_in} were asked for."]
+        errors["expires_in"] = [
+            f"A link lives from 1 to {int(longest.total_seconds())} seconds here; {expires_in} were asked for."
+        ]
     if max_uses is None and most is not None:
         errors["max_uses"] = [f"A link works at most {most} times here; unlimited was asked for."]
     elif max_uses is not None and not 1 <= max_uses <= (most or USES_MAX):
-        errors["max_uses"] = [f"A link works from 1 to {most or USES_MAX} times here; {max_uses} was asked for."]
+        errors["max_uses"] = [
+            f"A link works from 1 to {most or USES_MAX} times here; {max_uses} was asked for."
+        ]
     if errors:
         raise ValidationFailed(errors)
     return life, max_uses
@@ -105,7 +115,13 @@ def create_link(
         own = {item.id for item in answering.own(actor, wanted)} if answering else set()
         missing = [item_id for item_id in wanted if item_id not in own]
         if missing or not wanted:
-            raise ValidationFailed({"files": [f"You have no file {missing[0][:40]!r}." if missing else "Choose at least one file."]})
+            raise ValidationFailed(
+                {
+                    "files": [
+                        f"You have no file {missing[0][:40]!r}." if missing else "Choose at least one file."
+                    ]
+                }
+            )
         link.items = [LinkItem(kind="files", item_id=item_id, position=n) for n, item_id in enumerate(wanted)]
     db.session.add(link)
     db.session.flush()
@@ -155,7 +171,9 @@ def _still_open(moment: datetime) -> tuple[ColumnElement[bool], ...]:
 
 def find_open(token: str) -> Link:
     """The link, while it can be opened. Spends nothing. Raises LinkGone, one answer for every reason."""
-    link: Link | None = db.session.scalar(select(Link).where(Link.token_hash == hashed(token), *_still_open(now())))
+    link: Link | None = db.session.scalar(
+        select(Link).where(Link.token_hash == hashed(token), *_still_open(now()))
+    )
     if link is None or (link.kind == "files" and not items_of(link)):
         raise LinkGone()
     return link
@@ -164,12 +182,19 @@ def find_open(token: str) -> Link:
 def record_page(link: Link, visitor: Visitor) -> None:
     """Remember that the page was opened, once for each address and hour."""
     link_id, hour = link.id, now() - timedelta(hours=1)
-    of_hour = (LinkEvent.link_id == link_id, LinkEvent.type == "page_opened", LinkEvent.address == visitor.address, LinkEvent.time > hour)
+    of_hour = (
+        LinkEvent.link_id == link_id,
+        LinkEvent.type == "page_opened",
+        LinkEvent.address == visitor.address,
+        LinkEvent.time > hour,
+    )
     recent = select(LinkEvent.id).where(*of_hour).limit(1)
     if db.session.scalar(recent) is not None:
         return
     with atomic(despite_get="one page_opened for each link, address and hour"):
-        db.session.execute(select(Link.id).where(Link.id == link_id).with_for_update())  # of several at once one writes
+        db.session.execute(
+            select(Link.id).where(Link.id == link_id).with_for_update()
+        )  # of several at once one writes
         if db.session.scalar(recent) is None:
             _record(link_id, "page_opened", visitor)
 
@@ -205,7 +230,9 @@ def claim(token: str, visitor: Visitor) -> Opened:
     """
     moment = now()
     won = db.session.execute(
-        update(Link).where(Link.token_hash == hashed(token), *_still_open(moment)).values(uses=Link.uses + 1)
+        update(Link)
+        .where(Link.token_hash == hashed(token), *_still_open(moment))
+        .values(uses=Link.uses + 1)
         .execution_options(synchronize_session=False)
     )
     if won.rowcount != 1:  # type: ignore[attr-defined]
@@ -230,7 +257,12 @@ def by_ticket(ticket: str) -> Opened:
     """What a ticket still opens: not after its end, a revocation, the maker's end, or that of the last thing. Raises LinkGone."""
     query = select(LinkTicket, Link).join(Link, Link.id == LinkTicket.link_id)
     found = db.session.execute(
-        query.where(LinkTicket.ticket_hash == hashed(ticket), LinkTicket.expires_at > now(), Link.revoked_at.is_(None), _owner_ok())
+        query.where(
+            LinkTicket.ticket_hash == hashed(ticket),
+            LinkTicket.expires_at > now(),
+            Link.revoked_at.is_(None),
+            _owner_ok(),
+        )
     ).first()
     if found is None:
         raise LinkGone()
@@ -263,7 +295,9 @@ def purge() -> None:
     moment = now()
     with atomic():
         db.session.execute(delete(LinkTicket).where(LinkTicket.expires_at <= moment))
-        over = db.session.scalars(select(Link).where(Link.purged_at.is_(None), Link.expires_at <= moment).limit(1000)).all()
+        over = db.session.scalars(
+            select(Link).where(Link.purged_at.is_(None), Link.expires_at <= moment).limit(1000)
+        ).all()
         for link in over:
             if link.state_at(moment) is State.EXPIRED:
                 _record(link.id, "expired", None)

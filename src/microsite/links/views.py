@@ -25,7 +25,13 @@ from .opening import json_body, opened_json
 from .policies import link_for
 from .queries import provider
 
-bp = Blueprint("links", __name__, template_folder="templates", static_folder="static/links", static_url_path="/static/links")
+bp = Blueprint(
+    "links",
+    __name__,
+    template_folder="templates",
+    static_folder="static/links",
+    static_url_path="/static/links",
+)
 
 
 def share_action() -> dict[str, str] | None:
@@ -63,7 +69,14 @@ def index() -> ResponseReturnValue:
     opened = queries.first_opened(list(page.items))
     soon = clock.now().timestamp() + 3600
     return render_template(
-        "links/index.html", links=page.items, items=items, states=states, opened=opened, older=older, soon=soon, base=url_for("links.index")
+        "links/index.html",
+        links=page.items,
+        items=items,
+        states=states,
+        opened=opened,
+        older=older,
+        soon=soon,
+        base=url_for("links.index"),
     )
 
 
@@ -114,7 +127,9 @@ def create() -> ResponseReturnValue:
     except ValidationFailed as refused:
         form.refuse(refused)
         return _new_page(form, files, 422)
-    return render_template("links/made.html", link=link, url=link_url(token), items=queries.items_of(link)), 201
+    return render_template(
+        "links/made.html", link=link, url=link_url(token), items=queries.items_of(link)
+    ), 201
 
 
 def link_url(token: str) -> str:
@@ -129,7 +144,9 @@ def show(link_id: str) -> ResponseReturnValue:
     items = queries.items_of(link)
     events = queries.events_of(link, 100, None).items
     state = queries.state_of(link, items)
-    return render_template("links/show.html", link=link, items=items, state=state, events=events, form=Revoke())
+    return render_template(
+        "links/show.html", link=link, items=items, state=state, events=events, form=Revoke()
+    )
 
 
 @bp.post("/links/<link_id>/revoke")
@@ -159,7 +176,9 @@ def open_link(token: str) -> ResponseReturnValue:
 
 
 def _recipient_page(link: Link, form: OpenLink) -> str:
-    return render_template("links/open.html", link=link, sender=db.session.get(User, link.owner_id), form=form)
+    return render_template(
+        "links/open.html", link=link, sender=db.session.get(User, link.owner_id), form=form
+    )
 
 
 @bp.post("/l/<rest:token>", merge_slashes=False)
@@ -168,7 +187,9 @@ def _recipient_page(link: Link, form: OpenLink) -> str:
 def claim(token: str) -> ResponseReturnValue:
     """Open the link: check the password, spend a use, and hand out a ticket."""
     if request.headers.get("Sec-Fetch-Site") == "cross-site":
-        raise Forbidden("This link was not opened from its own page. Open its address and press the button there.")
+        raise Forbidden(
+            "This link was not opened from its own page. Open its address and press the button there."
+        )
     as_json = wants_json()
     password = json_body() if as_json else request.form.get("password")
     link = services.find_open(token)
@@ -191,7 +212,9 @@ def claim(token: str) -> ResponseReturnValue:
 def opened(ticket: str) -> ResponseReturnValue:
     """Show what was opened, for as long as the ticket lives."""
     found = services.by_ticket(ticket)
-    return render_template("links/opened.html", opened=found, link=found.link, sender=db.session.get(User, found.link.owner_id))
+    return render_template(
+        "links/opened.html", opened=found, link=found.link, sender=db.session.get(User, found.link.owner_id)
+    )
 
 
 @bp.get("/l/t/<ticket>/<item_id>")

@@ -22,7 +22,13 @@ def render(kind: str, item: Any, _context: Any) -> str | Literal[False]:
 
 def run(connection: Connection) -> None:
     options: dict[str, Any] = dict(current_app.extensions["migrate"].configure_args)
-    context.configure(connection=connection, target_metadata=Base.metadata, transactional_ddl=True, render_item=render, **options)
+    context.configure(
+        connection=connection,
+        target_metadata=Base.metadata,
+        transactional_ddl=True,
+        render_item=render,
+        **options,
+    )
     with context.begin_transaction():
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})

@@ -17,6 +17,8 @@ bp = Blueprint("site", __name__, template_folder="templates")
 def home() -> ResponseReturnValue:
     """Show what this site is, or the member's own panels."""
     if not current_user.is_authenticated:
-        return render_template("site/welcome.html", register_open=current_app.config.get("REGISTRATION") == "open")
+        return render_template(
+            "site/welcome.html", register_open=current_app.config.get("REGISTRATION") == "open"
+        )
     panels = [panel(current_user) for panel in registry().capability("home_panel").values()]
     return render_template("site/home.html", panels=[panel for panel in panels if panel])
