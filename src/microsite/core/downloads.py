@@ -64,7 +64,7 @@ def disposition(name: str, *, inline: bool) -> str:
 
 def _range(size: int, etag: str, modified: datetime) -> tuple[int, int] | None:
     """First and last byte of the one range that was asked for; None for the whole. Raises ValueError for an impossible one."""
-    asked = request.range
+    asked = request.range if request.method == "GET" else None  # RFC 9110 defines Range for GET alone
     if asked is None or asked.units != "bytes" or len(asked.ranges) != 1:
         return None
     if "If-Range" in request.headers and is_resource_modified(

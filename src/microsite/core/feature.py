@@ -26,11 +26,13 @@ class NavEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """Background work: `run` gets the job's payload as keywords; `every` makes it periodic."""
+    """Background work: `run` gets the job's payload as keywords; `every` makes it periodic, `at_start` runs it also
+    whenever a server starts, for what a crash may have left."""
 
     name: str
     run: Callable[..., None]
     every: timedelta | None = None
+    at_start: bool = False
     attempts: int = 8
 
 

@@ -171,6 +171,12 @@ class Runner:
             put_periodic(task)
 
     def loop(self) -> None:
+        with self.app.app_context():
+            for task in [task for task in registry().tasks.values() if task.at_start]:
+                try:
+                    task.run()
+                except Exception:
+                    self.app.logger.exception("a task at the start failed", extra={"job": task.name})
         while not self.stopping.is_set():
             _wake.clear()
             try:

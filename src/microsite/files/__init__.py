@@ -35,5 +35,5 @@ feature = Feature(
         "home_panel": queries.home_panel,
         "member_leaves": services.delete_all,
     },
-    tasks=(Task(name="files.sweep", run=services.sweep, every=timedelta(hours=1)),),
+    tasks=(Task(name="files.sweep", run=services.sweep, every=timedelta(hours=1), at_start=True),),
 )
