@@ -73,10 +73,8 @@ class ReviewingClient(FlaskClient):
     def open(self, *args: Any, **kwargs: Any) -> Any:
         kwargs.setdefault("buffered", True)  # closes the files that answers are sent from
         response = super().open(*args, **kwargs)
-        if (
-            response.mimetype == "text/html"
-            and response.status_code not in range(300, 400)
-            and response.request.method not in ("HEAD", "OPTIONS")
-        ):
+        page = response.mimetype == "text/html" and response.status_code not in range(300, 400)
+        download = "attachment" in response.headers.get("Content-Disposition", "")
+        if page and not download and response.request.method not in ("HEAD", "OPTIONS"):
             review(response.get_data(as_text=True), f"{response.request.method} {response.request.path}")
         return response
