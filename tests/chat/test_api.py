@@ -263,3 +263,4 @@ def test_pages_show_rooms_and_open_the_direct_one(app: Any, people: Any) -> None
     assert refused.status_code == 422
     assert "Nobody here is called nobody." in refused.text
     assert browser.get("/chat/unknown").status_code == 404
+    assert browser.get("/chat/with/nobody").status_code == 404

@@ -26,8 +26,8 @@ BURST, PER_SECOND = 60, 5.0
 WAIT_MAX = 25
 
 
-def open_direct(actor: User, username: str) -> tuple[Room, bool]:
-    """The direct room of two members, and whether it is new. Writes no event. Raises ValidationFailed."""
+def partner(actor: User, username: str) -> User:
+    """The member of that name whom the actor can write to. Raises ValidationFailed."""
     other = db.session.scalar(
         select(User).where(User.username_key == username.lower()[:64], User.disabled_at.is_(None))
     )
@@ -35,6 +35,12 @@ def open_direct(actor: User, username: str) -> tuple[Room, bool]:
         raise ValidationFailed({"with": [f"Nobody here is called {username[:40]}."]})
     if other.id == actor.id:
         raise ValidationFailed({"with": ["That is you. Choose somebody else."]})
+    return other
+
+
+def open_direct(actor: User, username: str) -> tuple[Room, bool]:
+    """The direct room of two members, and whether it is new. Writes no event. Raises ValidationFailed."""
+    other = partner(actor, username)
     low, high = sorted((actor.id, other.id))
     db.session.get(
         User, low, with_for_update=True, populate_existing=True

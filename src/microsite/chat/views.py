@@ -69,9 +69,10 @@ def room(room_id: str) -> ResponseReturnValue:
 def with_member(username: str) -> ResponseReturnValue:
     """Show whom one would write to; POST opens the room."""
     form = Confirm()
-    if form.validate_on_submit():
-        try:
+    try:
+        if form.validate_on_submit():
             return _open(username)
-        except ValidationFailed as refused:
-            raise NotFound(refused.detail) from None
-    return render_template("chat/with.html", username=username, form=form), form.status
+        other = services.partner(current_user, username)
+    except ValidationFailed as refused:
+        raise NotFound(refused.detail) from None
+    return render_template("chat/with.html", username=other.username, form=form), form.status
