@@ -28,7 +28,7 @@ WAIT_MAX = 25
 
 def partner(actor: User, username: str) -> User:
     """The member of that name whom the actor can write to. Raises ValidationFailed."""
-    other = db.session.scalar(
+    other: User | None = db.session.scalar(
         select(User).where(User.username_key == username.lower()[:64], User.disabled_at.is_(None))
     )
     if other is None or other.confirmed_at is None:
