@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import resource
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -498,3 +499,26 @@ def test_memory_stays_small(shared_server: Server, key: dict[str, str]) -> None:
     peak = memory(shared_server, "VmHWM")
     assert peak - before < 60 * MIB, f"{(peak - before) / MIB:.0f} MiB more"
     assert peak < 250 * MIB, f"{peak / MIB:.0f} MiB"
+
+
+def test_slow_downloads_leave_threads_for_pages(serve: Callable[..., Server]) -> None:
+    """40 readers that do not read: pages go on, and the threads come back when they leave."""
+    server = serve()
+    anna = server.add("anna")
+    api = f"{server.url}/api/v1"
+    file = requests.put(f"{api}/upload/large", data=bytes(64 * 2**20), headers=anna, timeout=60).json()["id"]
+    readers = []
+    for _ in range(40):
+        reader = socket.create_connection(("127.0.0.1", server.port))
+        reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        head = f"GET /api/v1/files/{file}/content HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: {anna['Authorization']}\r\n\r\n"
+        reader.sendall(head.encode())
+        assert reader.recv(100).startswith(b"HTTP/1.1 200")
+        readers.append(reader)
+    for path in ("/healthz", "/readyz", "/auth/login"):
+        assert requests.get(f"{server.url}{path}", timeout=5).status_code == 200
+    assert requests.get(f"{api}/files", headers=anna, timeout=5).status_code == 200
+    for reader in readers:
+        reader.close()
+    whole = requests.get(f"{api}/files/{file}/content", headers=anna, timeout=60)
+    assert len(whole.content) == 64 * 2**20
