@@ -101,10 +101,12 @@ function send(item) {
   request.send(file);
 }
 
-input.addEventListener("change", () => {
-  add([...input.files]);
+function take() {
+  if (input.files.length) add([...input.files]);
   input.value = "";
-});
+}
+input.addEventListener("change", take);
+take(); // what was chosen before this script ran
 addEventListener("beforeunload", (event) => {
   if (running || waiting.length) event.preventDefault();
 });
