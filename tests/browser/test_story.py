@@ -76,7 +76,6 @@ def test_the_whole_story(
     anna.get_by_text("Nobody sees them until you share them.").first.wait_for()
     shot(anna, "05-files-empty")
     anna.locator("#file").set_input_files(str(source))
-    anna.locator(".tray").wait_for()
     if SIZE > 10**8:  # a smaller one is there before the picture
         anna.locator(".tray").get_by_text("left").wait_for()
         shot(anna, "06-uploading")

@@ -53,8 +53,9 @@ def when(moment: datetime | None) -> Markup | str:
     """A time that the page's script shows in the reader's zone; exact in UTC without it."""
     if moment is None:
         return "never"
-    exact = moment.strftime("%Y-%m-%d %H:%M UTC")
-    return Markup(f'<time datetime="{moment.isoformat()}" title="{exact}">{exact}</time>')  # noqa: S704 - digits only
+    written = moment.isoformat()
+    exact = f"{written[:10]} {written[11:16]} UTC"
+    return Markup(f'<time datetime="{written}" title="{exact}">{exact}</time>')  # noqa: S704 - digits only
 
 
 def clock_time(moment: datetime) -> Markup:
@@ -73,10 +74,13 @@ def for_seconds(seconds: float) -> str:
 
 def navigation() -> list[dict[str, Any]]:
     """Entries that this visitor may use."""
+    user = current_user._get_current_object()
+    if not user.is_authenticated:
+        return []
     return [
         {"label": entry.label, "endpoint": entry.endpoint, "icon": entry.icon, "url": url_for(entry.endpoint)}
         for entry in registry().nav
-        if current_user.is_authenticated and (entry.permission is None or current_user.may(entry.permission))
+        if entry.permission is None or user.may(entry.permission)
     ]
 
 
