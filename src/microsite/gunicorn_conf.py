@@ -7,6 +7,9 @@ master imports next to nothing; checks and migrations run before it, in a proces
 from __future__ import annotations
 
 import os
+import resource
+import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -16,6 +19,7 @@ from typing import Any
 from microsite.config import CORE_SETTINGS, load
 
 PREPARED = "_MICROSITE_PREPARED"
+IDLE_SECONDS = 60
 
 if os.environ.get(PREPARED) != "1":
     _result = subprocess.run([sys.executable, "-m", "microsite.cli", "prepare"], check=False)
@@ -35,6 +39,8 @@ graceful_timeout = 15
 keepalive = 5
 control_socket_disable = True
 loglevel = "warning"
+_soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (_hard, _hard))  # open sockets and files are many here
 umask = 0o077
 forwarded_allow_ips = ""  # the application itself counts trusted proxies
 if os.path.isdir("/dev/shm"):  # noqa: S108 - heartbeat files: a slow disk must not look like a dead worker
@@ -46,6 +52,17 @@ def on_starting(server: Any) -> None:
     if server.cfg.workers > 1 and not _values["REDIS_URL"]:
         sys.exit(f"WORKERS is {server.cfg.workers}, but more than one worker needs REDIS_URL.")
     os.environ["MICROSITE_WORKERS"] = str(server.cfg.workers)
+
+
+def when_ready(server: Any) -> None:
+    """Accepted sockets inherit this: a request whose head never ends gives its thread back."""
+    for listener in server.LISTENERS:
+        listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", IDLE_SECONDS, 0))
+
+
+def pre_request(_worker: Any, request: Any) -> None:
+    """An idle limit for reading a body and for sending an answer; gunicorn lifts it before the next request."""
+    request.unreader.sock.settimeout(IDLE_SECONDS)
 
 
 def post_worker_init(worker: Any) -> None:

@@ -37,8 +37,9 @@ def key_json(key: ApiKey) -> dict[str, Any]:
 def create_token(json_data: dict[str, Any]) -> Any:
     """Exchange name and password for an access token of 15 minutes."""
     user = services.verify(json_data["username"], json_data["password"], address_key(client_address()))
+    login_id = user.login_id
     with atomic():
-        token, life = credentials.issue_token(user)
+        token, life = credentials.issue_token(user, login_id)
     return {"access_token": token, "token_type": "Bearer", "expires_in": life}
 
 

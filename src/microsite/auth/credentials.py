@@ -17,7 +17,7 @@ from sqlalchemy import Select, or_, select, update
 
 from microsite.core.clock import now
 from microsite.core.db import db
-from microsite.core.exceptions import Forbidden, NotFound, ValidationFailed
+from microsite.core.exceptions import Forbidden, NotFound, Unauthorized, ValidationFailed
 from microsite.core.feature import registry
 from microsite.core.identity import User
 from microsite.core.sessions import SEEN_EVERY, SessionRow, client_address, hashed
@@ -128,8 +128,13 @@ def _signing_key() -> bytes:
     return hashlib.sha256(b"access token " + current_app.config["SECRET_KEY"].encode()).digest()
 
 
-def issue_token(user: User) -> tuple[str, int]:
-    """An access token and its life in seconds, inside the present transaction."""
+def issue_token(user: User, login_id: str) -> tuple[str, int]:
+    """An access token and its life in seconds, inside the present transaction.
+
+    `login_id` is that under which the password was checked. Raises Unauthorized when it was rotated since.
+    """
+    if user.login_id != login_id:
+        raise Unauthorized("The password was changed just now. Sign in with the new one.")
     token_id, moment = secrets.token_urlsafe(24), now()
     expires = moment + TOKEN_LIFE
     db.session.add(

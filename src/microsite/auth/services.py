@@ -225,10 +225,12 @@ def verify(name_or_email: str, password: str, address: str) -> User:
     with _turn(account):
         WRONG_BY_ACCOUNT.check(account)
         WRONG_BY_ADDRESS.check(address)
-        if not check_password(stored, password) or user is None or not user.is_active:
+        right = check_password(stored, password)
+        # a password that was changed while this guess waited is not the password any more
+        if not right or user is None or not user.is_active or user.password_hash != stored:
             WRONG_BY_ACCOUNT.hit(account)
             WRONG_BY_ADDRESS.hit(address)
-            current_app.logger.warning("sign-in failed", extra={"account": account})
+            current_app.logger.warning("sign-in failed", extra={"account": account if user else "unknown"})
             raise Unauthorized("The name or the password is not right.")
     if user.confirmed_at is None:
         raise Forbidden("Confirm your address first: open the mail that we sent you.")

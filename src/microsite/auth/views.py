@@ -262,7 +262,7 @@ def password() -> ResponseReturnValue:
     return redirect(url_for("auth.account"), 303)
 
 
-@bp.post("/account/sessions/<int:row_id>/end")
+@bp.post("/account/sessions/<int(max=2147483647):row_id>/end")
 @signed_in
 def end_session(row_id: int) -> ResponseReturnValue:
     """Sign one session out."""

@@ -13,6 +13,8 @@ from .models import Membership, Room
 
 def room_for(actor: User, public_id: str, *, lock: bool = False) -> Room:
     """A room that the actor is in; the gate of every view. `lock` holds its row until the transaction ends. Raises NotFound."""
+    if not public_id.isascii() or "\0" in public_id:
+        raise NotFound("There is no such room here.")
     query = select(Room).join(Membership, Membership.room_id == Room.id)
     query = query.where(Room.public_id == public_id[:40], Membership.user_id == actor.id)
     if lock:

@@ -15,7 +15,7 @@ from microsite.core.paging import Page, page_of
 from .models import ChatEvent, Membership, Room
 
 GONE = "deleted member"
-EVENTS_MAX = 500
+EVENTS_MAX, EVENTS_STEP, CHARACTERS_MAX = 500, 20, 200_000
 
 
 @dataclass(frozen=True)
@@ -99,9 +99,22 @@ def _event_rows(room: Room, *conditions: Any) -> Any:
 
 
 def events_after(room: Room, after: int, limit: int = EVENTS_MAX) -> list[dict[str, Any]]:
-    """Entries of the log after a number, oldest first."""
-    rows = db.session.execute(_event_rows(room, ChatEvent.seq > after).order_by(ChatEvent.seq).limit(limit))
-    return [event_json(event, sender) for event, sender in rows]
+    """Entries of the log after a number, oldest first: up to `limit`, fewer where they are long."""
+    found: list[dict[str, Any]] = []
+    characters = 0
+    while len(found) < limit and characters < CHARACTERS_MAX:
+        step = (
+            _event_rows(room, ChatEvent.seq > after)
+            .order_by(ChatEvent.seq)
+            .limit(min(EVENTS_STEP, limit - len(found)))
+        )
+        batch = [event_json(event, sender) for event, sender in db.session.execute(step)]
+        if not batch:
+            break
+        found += batch
+        characters += sum(len(event["body"]) for event in batch)
+        after = batch[-1]["seq"]
+    return found
 
 
 def messages(

@@ -12,6 +12,10 @@ from apispec.ext.marshmallow.common import make_schema_key, resolve_schema_insta
 class Application(APIFlask):
     """APIFlask registers a schema again when it was met inside another one before; this one looks first."""
 
+    def log_exception(self, exc_info: Any) -> None:
+        """Flask's own would log the path, and with it the token of a link."""
+        self.logger.error("an error outside the views", exc_info=exc_info)
+
     def _register_schema_and_get_ref(
         self, spec: Any, registered_schema_classes: dict[int, str], schema_obj: Any
     ) -> Any:

@@ -11,6 +11,7 @@ import threading
 import unicodedata
 from functools import cache
 
+from microsite.core.db import release
 from microsite.extensions import bcrypt
 
 MAX_LENGTH = 1024
@@ -23,12 +24,14 @@ def _prepared(password: str) -> bytes:
 
 def hash_password(password: str) -> str:
     """The hash to store; about 0.2 s of one core."""
+    release()  # nobody holds a connection while waiting for a core
     with _cores:
         return str(bcrypt.generate_password_hash(_prepared(password)).decode("ascii"))
 
 
 def check_password(stored: str | None, password: str) -> bool:
     """Whether the password is right. Without a stored hash a dummy is checked, so that it takes as long."""
+    release()  # nobody holds a connection while waiting for a core
     with _cores:
         return (
             bool(bcrypt.check_password_hash(stored or _dummy(), _prepared(password[: MAX_LENGTH + 1])))

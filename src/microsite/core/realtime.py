@@ -7,6 +7,7 @@ request cycle, so a WSGI gate in front of it repeats the Host check and counts t
 from __future__ import annotations
 
 import contextlib
+import socket
 import threading
 import time
 from collections import Counter
@@ -32,7 +33,9 @@ NAMESPACE = "/chat"
 PATH = "/socket.io"
 MESSAGE_BYTES = 160 * 2**10
 IDLE_SECONDS = 60
-QUEUE_MAX = 1000
+QUEUE_MAX = 200
+BUFFER_MAX = 4
+JOIN_SECONDS = 15.0
 SWEEP_SECONDS = 2.0
 
 
@@ -55,12 +58,16 @@ class Live:
         self.versions: Counter[str] = Counter()
         self.closing = False
         self.sweeper: threading.Thread | None = None
+        self.idle_since: dict[str, float] = {}
         self.lock = threading.Lock()
 
     def add(self, sid: str, connection: Connection) -> None:
         self.connections[sid] = connection
+
+    def start_sweeper(self) -> None:
+        """With the first socket, so that building the application starts no thread."""
         with self.lock:
-            if self.sweeper is None:  # with the first socket, so that building the app starts no thread
+            if self.sweeper is None:
                 self.sweeper = threading.Thread(target=self._sweep_for_ever, name="sockets", daemon=True)
                 self.sweeper.start()
 
@@ -88,9 +95,8 @@ class Live:
         with self.news:
             self.news.notify_all()
         if socketio.server is not None:
-            for engine_sid in list(socketio.server.eio.sockets):
-                with contextlib.suppress(KeyError):  # it went by itself
-                    socketio.server.eio.disconnect(engine_sid)
+            for connected in list(socketio.server.eio.sockets.values()):
+                connected.close(wait=False)
 
     def _sweep_for_ever(self) -> None:
         while not self.closing:
@@ -103,9 +109,10 @@ class Live:
 
     def sweep(self) -> None:
         """Cut what was revoked elsewhere, drop who reads too slowly, and count an open socket as activity."""
-        held = {c.session_id for c in self.connections.values() if c.session_id is not None}
+        connections = list(self.connections.values())
+        held = {c.session_id for c in connections if c.session_id is not None}
         rows = {row.id: row for row in db.session.scalars(select(SessionRow).where(SessionRow.id.in_(held)))}
-        users = {c.user_id for c in self.connections.values()}
+        users = {c.user_id for c in connections}
         active = set(
             db.session.scalars(select(User.id).where(User.id.in_(users), User.disabled_at.is_(None)))
         )
@@ -125,9 +132,22 @@ class Live:
             )
         )
         release()
-        for socket in list(socketio.server.eio.sockets.values()):
-            if socket.queue.qsize() > QUEUE_MAX:
-                socket.close(wait=False, abort=True)
+        self._drop_idle_and_slow()
+
+    def _drop_idle_and_slow(self) -> None:
+        """Drop who was let in nowhere for a while, who was cut and stays, and who reads too slowly."""
+        manager, engine = socketio.server.manager, socketio.server.eio
+        joined = {manager.eio_sid_from_sid(sid, NAMESPACE) for sid in list(self.connections)}
+        moment = time.monotonic()
+        self.idle_since = {
+            sid: self.idle_since.get(sid, moment) for sid in list(engine.sockets) if sid not in joined
+        }
+        for sid, connected in list(engine.sockets.items()):
+            if (
+                connected.queue.qsize() > QUEUE_MAX
+                or moment - self.idle_since.get(sid, moment) > JOIN_SECONDS
+            ):
+                connected.close(wait=False, abort=True)
 
 
 def live() -> Live:
@@ -142,8 +162,8 @@ def publish(event: str, payload: dict[str, Any], *, users: Iterable[int], channe
 
     def send() -> None:
         socketio.emit(event, payload, to=rooms, namespace=NAMESPACE)
-        here.signal(channel)
 
+    after_commit(lambda: here.signal(channel))
     after_commit(send)
 
 
@@ -190,6 +210,16 @@ class _WholeSends:
         return getattr(self._sock, name)
 
 
+class _Bounded(simple_websocket.Server):
+    """Reads no further while the messages that came are not handled yet, so that a flood waits at the sender."""
+
+    def _handle_events(self) -> bool:
+        going = bool(super()._handle_events())
+        while len(self.input_buffer) > BUFFER_MAX and self.connected:
+            time.sleep(0.02)
+        return going
+
+
 class HardenedWebSocket(SimpleWebSocketWSGI):
     """The driver of engineio with whole sends, and a size limit that holds before a message is in memory."""
 
@@ -197,13 +227,21 @@ class HardenedWebSocket(SimpleWebSocketWSGI):
         for name in ("gunicorn.socket", "werkzeug.socket"):
             if name in environ:
                 environ = environ | {name: _WholeSends(environ[name])}
-        self.ws = simple_websocket.Server(environ, max_message_size=MESSAGE_BYTES)
+        self.ws = _Bounded(environ, max_message_size=MESSAGE_BYTES)
         answer = self.app(self)
         if self.ws.mode == "gunicorn":
             raise StopIteration  # gunicorn's way to say that the connection is not its own any more
         if self.ws.mode == "werkzeug":
             raise ConnectionError
         return answer
+
+    def close(self) -> None:
+        """Close, and free the thread that reads, whatever the peer goes on sending."""
+        try:
+            super().close()
+        finally:
+            with contextlib.suppress(OSError):
+                self.ws.sock.shutdown(socket.SHUT_RDWR)
 
 
 class SocketGate:
@@ -225,6 +263,7 @@ class SocketGate:
         held = self.app.extensions["microsite.slots"]
         try:
             held.acquire()
+            self.app.extensions["microsite.live"].start_sweeper()
         except DomainError as refused:
             return _plain(start_response, "503 Service Unavailable", refused.detail, ("Retry-After", "5"))
         try:

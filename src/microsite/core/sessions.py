@@ -141,10 +141,18 @@ class SqlSessionInterface(ServerSideSessionInterface):
                 self._delete_session(hashed(session.sid))
                 self._forget_cookie(app, response)
             return
-        stale = session.seen_at is not None and now() - session.seen_at >= SEEN_EVERY
+        every = min(SEEN_EVERY, app.config["SESSION_IDLE"] / 6)
+        stale = session.seen_at is not None and now() - session.seen_at >= every
         if not session.modified and not stale:
             return
-        if self._store(session) and session.is_new:
+        try:
+            kept = self._store(session)
+        except (OperationalError, PoolTimeout):
+            g.no_session = True  # not a second time for the error page
+            if session.modified:
+                raise
+            return  # "last seen" is not worth an answer
+        if kept and session.is_new:
             self._set_cookie(app, session, response)
 
     def _store(self, session: BrowserSession) -> bool:

@@ -13,11 +13,19 @@ from flask import Blueprint, Response, current_app, g, json, render_template, re
 from flask.typing import ResponseReturnValue
 from sqlalchemy.exc import DataError, OperationalError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm.exc import ObjectDeletedError
 from werkzeug.exceptions import ClientDisconnected, HTTPException
 
 from microsite.core.access import wants_json
 from microsite.core.db import db
-from microsite.core.exceptions import BadRequest, DomainError, FileTooLarge, Unavailable, ValidationFailed
+from microsite.core.exceptions import (
+    BadRequest,
+    DomainError,
+    FileTooLarge,
+    Unauthorized,
+    Unavailable,
+    ValidationFailed,
+)
 from microsite.core.log import request_id
 
 from .services import report_failure
@@ -134,6 +142,9 @@ def http_error(error: HTTPException) -> ResponseReturnValue:
     """Answer an HTTP error raised by routing or a library."""
     if error.response is not None or error.code is None or error.code < HTTPStatus.BAD_REQUEST:
         return error  # a redirect
+    original = getattr(error, "original_exception", None)
+    if original is not None:  # something failed after the view, such as storing the session
+        return database_down(original) if isinstance(original, OperationalError) else failure(original)
     _roll_back()
     if error.code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and request.max_content_length:
         return domain_error(FileTooLarge(request.max_content_length))
@@ -171,6 +182,19 @@ def unstorable(error: StatementError | UnicodeEncodeError) -> ResponseReturnValu
     if isinstance(error, DataError | UnicodeEncodeError) or isinstance(error.orig, unfit):
         return domain_error(BadRequest("This holds characters or numbers that cannot be stored."))
     return failure(error)
+
+
+@bp.app_errorhandler(RecursionError)
+def too_deep(error: RecursionError) -> ResponseReturnValue:
+    """Answer JSON whose nesting has no end."""
+    return domain_error(BadRequest("The body is nested too deeply.")) if request.is_json else failure(error)
+
+
+@bp.app_errorhandler(ObjectDeletedError)
+def asker_gone(_error: ObjectDeletedError) -> ResponseReturnValue:
+    """Answer a request whose member was deleted meanwhile."""
+    g.no_session = True
+    return domain_error(Unauthorized())
 
 
 @bp.app_errorhandler(Exception)

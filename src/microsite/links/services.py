@@ -27,6 +27,7 @@ from .queries import items_of, provider
 
 TICKET_LIFE = timedelta(minutes=15)
 USES_MAX = 1_000_000
+FILES_MAX = 100
 WRONG_BY_ADDRESS = Throttle(
     "link password address", "5 per 5 minutes", "Too many wrong passwords for this link."
 )
@@ -111,6 +112,10 @@ def create_link(
     )  # fmt: skip
     if files is not None:
         wanted = list(dict.fromkeys(files))
+        if len(wanted) > FILES_MAX:
+            raise ValidationFailed(
+                {"files": [f"A link hands out up to {FILES_MAX} files; {len(wanted)} were chosen."]}
+            )
         answering = provider("files")
         own = {item.id for item in answering.own(actor, wanted)} if answering else set()
         missing = [item_id for item_id in wanted if item_id not in own]
