@@ -22,15 +22,17 @@ from .models import ChatEvent, ChatPace, Membership, Room
 from .policies import room_for
 
 BODY_MAX = 10_000
+NO_KEY = {"key_share": True}
+"""A lock on a member that lets others refer to the row, as every message and session does."""
 BURST, PER_SECOND = 60, 5.0
 WAIT_MAX = 25
 
 
 def partner(actor: User, username: str) -> User:
     """The member of that name whom the actor can write to. Raises ValidationFailed."""
-    other: User | None = db.session.scalar(
-        select(User).where(User.username_key == username.lower()[:64], User.disabled_at.is_(None))
-    )
+    key = username.lower()[:64]
+    known = select(User).where(User.username_key == key, User.disabled_at.is_(None))
+    other: User | None = db.session.scalar(known) if key.isascii() and key.isprintable() else None
     if other is None or other.confirmed_at is None:
         raise ValidationFailed({"with": [f"Nobody here is called {username[:40]}."]})
     if other.id == actor.id:
@@ -43,7 +45,7 @@ def open_direct(actor: User, username: str) -> tuple[Room, bool]:
     other = partner(actor, username)
     low, high = sorted((actor.id, other.id))
     db.session.get(
-        User, low, with_for_update=True, populate_existing=True
+        User, low, with_for_update=NO_KEY, populate_existing=True
     )  # of two openers at once one waits
     key = f"{low}:{high}"
     room = db.session.scalar(select(Room).where(Room.direct_key == key))
@@ -109,7 +111,7 @@ def _keep_pace(actor: User) -> None:
     """Bursts of 60, then 5 a second (the generic cell rate algorithm); the row also keeps one sender's messages in line."""
     pace = db.session.get(ChatPace, actor.id, with_for_update=True, populate_existing=True)
     if pace is None:
-        db.session.get(User, actor.id, with_for_update=True, populate_existing=True)
+        db.session.get(User, actor.id, with_for_update=NO_KEY, populate_existing=True)
         pace = db.session.get(ChatPace, actor.id) or ChatPace(user_id=actor.id, due=0.0)
         db.session.add(pace)
     moment = time.time()
