@@ -14,6 +14,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,6 @@ from .servers import CLIENT_CPU, Site, pinned, take_token
 BLOCK = 2**20
 CONNECTIONS = 16
 WRK = shutil.which("wrk")
-HEALTH = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
 EVERY = 0.01
 
 
@@ -81,8 +81,8 @@ def _by_selector(port: int, path: str, cookie: str, seconds: int) -> float:
 # --- how long one answer takes ------------------------------------------------------------------------------
 
 
-def health_p99(port: int, seconds: float) -> float:
-    """Milliseconds: the 99th percentile of /healthz, one new connection every 10 ms.
+def answer_p99(port: int, path: str, seconds: float) -> float:
+    """Milliseconds: the 99th percentile of one address, asked on a new connection every 10 ms.
 
     Each counts from the moment at which it was due, so that a stall counts for every probe that it held up.
     """
@@ -92,13 +92,22 @@ def health_p99(port: int, seconds: float) -> float:
         due = start + number * EVERY
         time.sleep(max(0.0, due - time.perf_counter()))
         with socket.create_connection(("127.0.0.1", port), 30) as connection:
-            connection.sendall(HEALTH)
+            connection.sendall(
+                f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode()
+            )
             answer = b""
             while piece := connection.recv(4096):
                 answer += piece
         took.append((time.perf_counter() - due) * 1000)
         assert answer.startswith(b"HTTP/1.1 200"), answer
     return sorted(took)[math.ceil(len(took) * 0.99) - 1]
+
+
+def side_by_side_p99(asked: dict[str, tuple[int, str]], seconds: float) -> dict[str, float]:
+    """`answer_p99` of several servers at the same time, so that what the machine does strikes them alike."""
+    with ThreadPoolExecutor(len(asked)) as pool:
+        found = {name: pool.submit(answer_p99, *where, seconds) for name, where in asked.items()}
+        return {name: future.result() for name, future in found.items()}
 
 
 def range_ms(port: int, path: str, headers: dict[str, str], first: int, last: int) -> float:

@@ -108,6 +108,9 @@ def create_app(**overrides: Any) -> Application:
     )
     bcrypt.init_app(app)
     mail.init_app(app)
+    app.extensions["limiter"] = {
+        limiter
+    }  # else it asks on every request for limits of routes, of which we have none
     limiter.init_app(app)
     bootstrap.init_app(app)
     sessions.SqlSession().init_app(app)

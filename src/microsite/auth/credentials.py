@@ -20,7 +20,7 @@ from microsite.core.db import db
 from microsite.core.exceptions import Forbidden, NotFound, Unauthorized, ValidationFailed
 from microsite.core.feature import registry
 from microsite.core.identity import User
-from microsite.core.sessions import SEEN_EVERY, SessionRow, client_address, hashed
+from microsite.core.sessions import SEEN_EVERY, SessionRow, client_address, hashed, why_over
 from microsite.extensions import login_manager
 
 from .models import ApiKey
@@ -121,7 +121,7 @@ def token_row(token: str) -> SessionRow | None:
     row = db.session.scalar(
         select(SessionRow).where(SessionRow.id_hash == hashed(claims["jti"]), SessionRow.kind == "token")
     )
-    return row if row is not None and row.ended(now()) is None else None
+    return row if row is not None and why_over(row, now()) is None else None
 
 
 def _signing_key() -> bytes:

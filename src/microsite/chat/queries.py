@@ -6,14 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import and_, bindparam, func, or_, select
 
 from microsite.core.db import db
 from microsite.core.identity import User
-from microsite.core.paging import Page, page_of
+from microsite.core.paging import Listing, Page
 
 from .models import ChatEvent, Membership, Room
 
+ROOMS: Listing[Room] = Listing(
+    select(Room).join(Membership).where(Membership.user_id == bindparam("user_id")), Room.id
+)
 GONE = "deleted member"
 EVENTS_MAX, EVENTS_STEP, CHARACTERS_MAX = 500, 20, 200_000
 
@@ -78,7 +81,7 @@ def unread_counts(room_ids: Sequence[int], viewer: User) -> dict[int, int]:
 
 def rooms_of(user: User, limit: int, cursor: str | None) -> Page[Room]:
     """A page of a member's rooms, newest first."""
-    return page_of(select(Room).join(Membership).where(Membership.user_id == user.id), Room.id, limit, cursor)
+    return ROOMS.page(limit, cursor, user_id=user.id)
 
 
 def active_rooms(user: User, limit: int) -> Sequence[Room]:

@@ -53,7 +53,9 @@ class UTCDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - interface
-        return value if value is None else value.replace(tzinfo=value.tzinfo or UTC).astimezone(UTC)
+        if value is None or value.tzinfo is UTC:
+            return value
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 def opaque_id() -> str:
@@ -88,8 +90,12 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 
 @event.listens_for(Engine, "begin")
 def _begin_sqlite(connection: Connection) -> None:
-    if connection.dialect.name == "sqlite":
-        connection.exec_driver_sql(connection.get_execution_options().get("microsite_begin", "BEGIN"))
+    if connection.dialect.name != "sqlite":
+        return
+    if "microsite_begin" in connection.get_execution_options():
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    else:  # waits for nothing and cannot fail, so that no error need be translated
+        connection.connection.cursor().execute("BEGIN")
 
 
 def writes_on_get(reason: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

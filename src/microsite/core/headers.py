@@ -24,7 +24,17 @@ POLICY = {
     "manifest-src": "'self'",
     "worker-src": "'self'",
 }
-UNUSED_POWERS = "camera=(), microphone=(), geolocation=(), payment=(), usb=(), browsing-topics=()"
+PLAIN_HEADERS = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("Referrer-Policy", "same-origin"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    (
+        "Permissions-Policy",
+        "camera=(), microphone=(), geolocation=(), payment=(), usb=(), browsing-topics=()",
+    ),
+)
 
 
 def content_policy(**directives: str) -> Callable[[View], View]:
@@ -37,25 +47,27 @@ def content_policy(**directives: str) -> Callable[[View], View]:
     return mark
 
 
+def _written(policy: dict[str, str]) -> str:
+    return "; ".join(f"{name} {value}" for name, value in policy.items())
+
+
+_PLAIN_POLICY = _written(POLICY)
+
+
 def _policy() -> str:
-    view = current_app.view_functions.get(request.endpoint or "")
-    return "; ".join(
-        f"{name} {value}" for name, value in (POLICY | getattr(view, "content_policy", {})).items()
-    )
+    wider = getattr(current_app.view_functions.get(request.endpoint or ""), "content_policy", None)
+    return _written(POLICY | wider) if wider else _PLAIN_POLICY
 
 
 def add_headers(response: Response) -> Response:
     headers = response.headers
-    headers.setdefault("Content-Security-Policy", _policy())
-    headers.setdefault("X-Content-Type-Options", "nosniff")
-    headers.setdefault("X-Frame-Options", "DENY")
-    headers.setdefault("Referrer-Policy", "same-origin")
-    headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
-    headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
-    headers.setdefault("Permissions-Policy", UNUSED_POWERS)
+    present = {name.lower() for name in headers.keys()}  # noqa: SIM118 - iterating Headers gives pairs
+    for name, value in (("Content-Security-Policy", _policy()), *PLAIN_HEADERS):
+        if name.lower() not in present:
+            headers.add(name, value)
     if current_app.config["BASE_URL"].startswith("https:"):
         headers.setdefault("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
-    if "Cache-Control" not in headers and not (request.endpoint or "").endswith("static"):
+    if "cache-control" not in present and not (request.endpoint or "").endswith("static"):
         private = request.path.startswith("/api/") or current_user.is_authenticated
         headers["Cache-Control"] = "no-store" if private or response.status_code >= 400 else "no-cache"
     return response

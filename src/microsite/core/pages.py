@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, current_app, request, url_for
+from flask import Flask, current_app, request
 from flask_login import current_user
 from markupsafe import Markup
 
@@ -77,8 +77,9 @@ def navigation() -> list[dict[str, Any]]:
     user = current_user._get_current_object()
     if not user.is_authenticated:
         return []
+    address: Any = current_app.jinja_env.globals["url_for"]
     return [
-        {"label": entry.label, "endpoint": entry.endpoint, "icon": entry.icon, "url": url_for(entry.endpoint)}
+        {"label": entry.label, "endpoint": entry.endpoint, "icon": entry.icon, "url": address(entry.endpoint)}
         for entry in registry().nav
         if entry.permission is None or user.may(entry.permission)
     ]
@@ -107,14 +108,15 @@ def _version_static(app: Flask) -> None:
     app.url_defaults(stamp)
 
 
-def _static_once(app: Flask) -> None:
-    """Let templates work out the address of a static file only once: it stays while the site runs."""
-    known: dict[tuple[str, str, str], str] = {}
+def _fixed_once(app: Flask) -> None:
+    """Let templates work out an address only once where it stays while the site runs: static files, plain endpoints."""
+    known: dict[tuple[str, str | None, str], str] = {}
 
     def address(endpoint: str, **values: Any) -> str:
-        if app.debug or not endpoint.endswith("static") or values.keys() != {"filename"}:
+        fixed = not values or (values.keys() == {"filename"} and endpoint.endswith("static"))
+        if app.debug or not fixed or endpoint.startswith("."):
             return app.url_for(endpoint, **values)
-        key = (endpoint, values["filename"], request.script_root)
+        key = (endpoint, values.get("filename"), request.script_root)
         if key not in known:
             known[key] = app.url_for(endpoint, **values)
         return known[key]
@@ -126,7 +128,7 @@ def init_app(app: Flask) -> None:
     app.config.setdefault("ICONS", ICONS)
     app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 0 if app.debug else 31_536_000
     _version_static(app)
-    _static_once(app)
+    _fixed_once(app)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters.update(
         icon=icon, human_size=human_size, when=when, clock_time=clock_time, for_seconds=for_seconds

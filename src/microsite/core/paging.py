@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Select
+from sqlalchemy import Select, bindparam
 from sqlalchemy.orm import InstrumentedAttribute
 
 from microsite.core.db import db
@@ -40,14 +40,28 @@ def decode(cursor: str) -> int:
     return int(number)
 
 
-def page_of(query: Select[Any], key: InstrumentedAttribute[int], limit: int, cursor: str | None) -> Page[Any]:
-    """The newest `limit` rows before the cursor, by the unique `key`; one more is read to know whether there are more."""
-    if cursor:
-        query = query.where(key < decode(cursor))
-    rows = db.session.scalars(query.order_by(key.desc()).limit(limit + 1)).all()
-    more = len(rows) > limit
-    shown = rows[:limit]
-    return Page(shown, encode(getattr(shown[-1], key.key)) if more else None)
+class Listing(Generic[Row]):
+    """A list that is read page by page, newest first, by a unique number.
+
+    Its two statements are built once, since that costs as much as running them. What differs from page to page are
+    their parameters: `Listing(select(Note).where(Note.owner_id == bindparam("owner_id")), Note.id)`.
+    """
+
+    def __init__(self, query: Select[*tuple[Any, ...]], key: InstrumentedAttribute[int]) -> None:
+        self._key = key.key
+        self._of_models = len(query.column_descriptions) == 1
+        self._first = query.order_by(key.desc()).limit(bindparam("listing_limit"))
+        self._later = self._first.where(key < bindparam("listing_before"))
+
+    def page(self, limit: int, cursor: str | None, **parameters: Any) -> Page[Row]:
+        """The newest `limit` rows before the cursor; one more is read to know whether there are more."""
+        parameters["listing_limit"] = limit + 1
+        if cursor:
+            parameters["listing_before"] = decode(cursor)
+        found = db.session.execute(self._later if cursor else self._first, parameters)
+        rows = found.scalars().all() if self._of_models else found.all()
+        shown = rows[:limit]
+        return Page(shown, encode(getattr(shown[-1], self._key)) if len(rows) > limit else None)
 
 
 def next_link(url: str, cursor: str | None) -> dict[str, str]:

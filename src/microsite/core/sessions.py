@@ -48,17 +48,26 @@ class SessionRow(Base):
     address: Mapped[str] = mapped_column(String(45), default="")
     agent: Mapped[str] = mapped_column(String(200), default="")
 
-    def ended(self, moment: datetime) -> str | None:
-        """Why this session is over at `moment`: "absolute", "idle", or None."""
-        if self.expires_at <= moment:
-            return "absolute"
-        if self.idle_seconds is not None and self.seen_at + timedelta(seconds=self.idle_seconds) <= moment:
-            return "idle"
-        return None
+
+def why_over(row: Any, moment: datetime) -> str | None:
+    """Why this session (a SessionRow, or a row with its columns) is over at `moment`: "absolute", "idle", or None."""
+    if row.expires_at <= moment:
+        return "absolute"
+    if row.idle_seconds is not None and row.seen_at + timedelta(seconds=row.idle_seconds) <= moment:
+        return "idle"
+    return None
 
 
 WITH_USER = (
-    select(SessionRow, User)
+    select(
+        SessionRow.id,
+        SessionRow.user_id,
+        SessionRow.data,
+        SessionRow.seen_at,
+        SessionRow.idle_seconds,
+        SessionRow.expires_at,
+        User,
+    )
     .outerjoin(User, User.id == SessionRow.user_id)
     .where(SessionRow.id_hash == bindparam("id_hash"), SessionRow.kind != "token")
 )
@@ -117,18 +126,17 @@ class SqlSessionInterface(ServerSideSessionInterface):
             return None
 
     def _load(self, sid: str) -> BrowserSession | None:
-        found = db.session.execute(WITH_USER, {"id_hash": hashed(sid)}).first()
-        if found is None:
+        row = db.session.execute(WITH_USER, {"id_hash": hashed(sid)}).first()
+        if row is None:
             return None
-        row, user = found
-        ended = row.ended(now())
+        ended = why_over(row, now())
         if ended:
             if row.user_id is not None:
                 g.session_ended = ended
             return None
         session = self.session_class(json.loads(row.data), sid=sid)
         session.row_id, session.user_id, session.seen_at = row.id, row.user_id, row.seen_at
-        g.session_user = user
+        g.session_user = row.User
         return session
 
     def save_session(self, app: Flask, session: BrowserSession, response: Response) -> None:
@@ -259,7 +267,7 @@ def sessions_of(user: User) -> list[SessionRow]:
         select(SessionRow).where(SessionRow.user_id == user.id).order_by(SessionRow.seen_at.desc())
     )
     moment = now()
-    return [row for row in rows if row.ended(moment) is None]
+    return [row for row in rows if why_over(row, moment) is None]
 
 
 def end_sessions(user: User, *, only: int | None = None, but: int | None = None) -> int:
@@ -279,5 +287,5 @@ def purge_sessions() -> None:
     with atomic():
         db.session.execute(delete(SessionRow).where(or_(SessionRow.expires_at < yesterday, nobody)))
         for row in db.session.scalars(select(SessionRow).where(SessionRow.seen_at < yesterday)):
-            if row.ended(yesterday):
+            if why_over(row, yesterday):
                 db.session.delete(row)

@@ -9,17 +9,20 @@ from sqlalchemy import bindparam, select
 
 from microsite.core.db import db
 from microsite.core.identity import User
-from microsite.core.paging import Page, page_of
+from microsite.core.paging import Listing, Page
 
 from .models import FileUsage, StoredFile
 
+FILES: Listing[Any] = Listing(
+    select(*StoredFile.__table__.c).where(StoredFile.owner_id == bindparam("owner_id")), StoredFile.id
+)
 USED_BYTES = select(FileUsage.used_bytes).where(FileUsage.user_id == bindparam("owner_id"))
 """Built once, since every list page runs it."""
 
 
-def files_of(owner: User, limit: int, cursor: str | None) -> Page[StoredFile]:
-    """A page of a member's files, newest first."""
-    return page_of(select(StoredFile).where(StoredFile.owner_id == owner.id), StoredFile.id, limit, cursor)
+def files_of(owner: User, limit: int, cursor: str | None) -> Page[Any]:
+    """A page of a member's files, newest first: rows with the columns of StoredFile, which cost half of models."""
+    return FILES.page(limit, cursor, owner_id=owner.id)
 
 
 def used_bytes(owner: User) -> int:

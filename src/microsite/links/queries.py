@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import or_, select
+from sqlalchemy import bindparam, or_, select
 
 from microsite.core.clock import now
 from microsite.core.db import db
 from microsite.core.feature import registry
 from microsite.core.identity import User
-from microsite.core.paging import Page, page_of
+from microsite.core.paging import Listing, Page
 from microsite.core.sharing import Shareable, SharedItem
 
 from .models import Link, LinkEvent, State
+
+LINKS: Listing[Link] = Listing(select(Link).where(Link.owner_id == bindparam("owner_id")), Link.id)
+EVENTS: Listing[LinkEvent] = Listing(
+    select(LinkEvent).where(LinkEvent.link_id == bindparam("link_id")), LinkEvent.id
+)
 
 
 def provider(kind: str) -> Shareable | None:
@@ -41,12 +46,12 @@ def state_of(link: Link, items: list[SharedItem]) -> State:
 
 def links_of(owner: User, limit: int, cursor: str | None) -> Page[Link]:
     """A page of a member's links, newest first."""
-    return page_of(select(Link).where(Link.owner_id == owner.id), Link.id, limit, cursor)
+    return LINKS.page(limit, cursor, owner_id=owner.id)
 
 
 def events_of(link: Link, limit: int, cursor: str | None) -> Page[LinkEvent]:
     """A page of what happened to a link, newest first."""
-    return page_of(select(LinkEvent).where(LinkEvent.link_id == link.id), LinkEvent.id, limit, cursor)
+    return EVENTS.page(limit, cursor, link_id=link.id)
 
 
 def first_opened(links: list[Link]) -> dict[int, Any]:
