@@ -164,9 +164,13 @@ def downloaded_sha256(port: int, headers: dict[str, str], file_id: str) -> str:
 
 
 def _upload_on_and_on(port: int, headers: dict[str, str], source: Path, counter: Any, stop: Any) -> None:
+    """Deletes only afterwards: on a disk mounted with `discard`, freeing a large file holds up the whole machine."""
+    stored = []
     while not stop.is_set():
-        delete(port, headers, upload(port, headers, source)["id"])
+        stored.append(upload(port, headers, source)["id"])
         counter.value += 1
+    for file_id in stored:
+        delete(port, headers, file_id)
 
 
 def _sign_in_on_and_on(port: int, counter: Any, stop: Any) -> None:
