@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import microsite
 from microsite.app import known_features
 from microsite.core.feature import Feature
+from microsite.core.identity import Role
 
 SOURCE = Path(microsite.__file__).parent
 UNSAFE = {"POST", "PUT", "PATCH", "DELETE"}
@@ -71,6 +72,17 @@ def rules(app: Any, *methods: str) -> list[tuple[str, Any]]:
     return sorted(found, key=lambda pair: (pair[1].rule, pair[0]))
 
 
+def lists(app: Any, role: Role = Role.MEMBER) -> list[str]:
+    """Paths of the GET routes that take no value and are open to members of this role."""
+    permissions = app.extensions["microsite"].permissions
+
+    def open_to_role(endpoint: str) -> bool:
+        access = getattr(app.view_functions[endpoint], "access", None)
+        return access is None or not access.permission or permissions[access.permission].rank <= role.rank
+
+    return [rule.rule for _, rule in rules(app, "GET") if not rule.arguments and open_to_role(rule.endpoint)]
+
+
 def belongs_to(feature: Feature, endpoint: str) -> bool:
     own = [f"{feature.bp.name}."] + ([f"api.{feature.api.name}."] if feature.api else [])
     return endpoint.startswith(tuple(own))
@@ -109,7 +121,7 @@ def populate(client: Any, make_user: Callable[..., str]) -> dict[str, str]:
     recipient = client.application.test_client()
     token = urlsplit(link["url"]).path.removeprefix("/l/")
     opened = recipient.post(f"/l/{token}", headers=JSON).get_json()
-    ticket, item_id = urlsplit(opened["files"][0]["url"]).path.removeprefix("/l/t/").split("/")
+    ticket, item_id = urlsplit(opened["files"][0]["url"]).path.removeprefix("/l/t/").split("/i/")
     return {
         "file_id": file["id"], "link_id": link["id"], "room_id": room["id"], "key_id": key["id"],
         "token": token, "ticket": ticket, "item_id": item_id, "username": "bob", "filename": "base.css", "name": "new.txt",

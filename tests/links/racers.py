@@ -41,7 +41,8 @@ def claimer(token: str) -> Callable[[], list[Any]]:
     def ask() -> list[Any]:
         from microsite.core.db import atomic
         from microsite.links.exceptions import LinkGone
-        from microsite.links.services import Visitor, claim
+        from microsite.links.history import Visitor
+        from microsite.links.opening import claim
 
         with app.app_context():
             try:

@@ -117,8 +117,9 @@ def test_page_of_a_note(maker: Any, key: dict[str, str], visitor: Any, app: Any)
     for _ in range(2):
         assert "the &lt;secret&gt;" in visitor.get(ticket).get_data(as_text=True)
     assert state(maker, key, link) == ("used", 1)
-    assert "the &lt;secret&gt;" in app.test_client().get(ticket).get_data(as_text=True), (
-        "the ticket needs no cookie"
+    second = app.test_client().get(ticket)
+    assert (second.status_code, "secret" in second.get_data(as_text=True)) == (410, False), (
+        "the address of a browser's ticket is worth nothing without its cookie"
     )
 
 
@@ -128,7 +129,7 @@ def test_page_of_files(maker: Any, key: dict[str, str], visitor: Any) -> None:
     ticket = visitor.post(link["path"], headers=PAGE).headers["Location"]
     page = visitor.get(ticket).get_data(as_text=True)
     assert "report.pdf" in page
-    got = visitor.get(f"{ticket}/{file['id']}", buffered=True)
+    got = visitor.get(f"{ticket}/i/{file['id']}", buffered=True)
     assert (got.status_code, got.data) == (200, b"%PDF-1.7")
 
 
@@ -234,14 +235,15 @@ def test_recipients_have_no_session(app: Any, maker: Any, key: dict[str, str]) -
     answers = [
         opened, visitor.get(link["path"]), visitor.get(link["path"], headers=JSON), visitor.get(opened.headers["Location"]),
         visitor.post(link["path"], data={"password": "wrong"}, headers=PAGE), open_link(visitor, link["path"], password="wrong"),
-        open_link(visitor, link["path"], password="open sesame"), visitor.get(f"{opened.headers['Location']}/{file['id']}", buffered=True),
+        open_link(visitor, link["path"], password="open sesame"), visitor.get(f"{opened.headers['Location']}/i/{file['id']}", buffered=True),
         visitor.get("/l/never-existed"), visitor.post("/l/never-existed"), visitor.head(link["path"]),
         visitor.options(link["path"]), visitor.put(link["path"]), visitor.get("/l/t/no-such-ticket"), visitor.get("/l/"),
         visitor.post(link["path"], headers={"Sec-Fetch-Site": "cross-site"}), visitor.get("/l/t/no-such-ticket/and-more/of-it"),
     ]  # fmt: skip
     for answer in answers:
         where = (answer.request.method, answer.request.path, answer.status_code)
-        assert "Set-Cookie" not in answer.headers, where
+        cookies = [cookie.split("=")[0] for cookie in answer.headers.getlist("Set-Cookie")]
+        assert cookies == (["ticket"] if answer is opened else []), where
         assert answer.headers["Cache-Control"] == "no-store", where
         assert answer.headers["Referrer-Policy"] == "no-referrer", where
         assert "noindex" in answer.headers["X-Robots-Tag"], where

@@ -124,7 +124,7 @@ def test_a_download_is_told_once(
         "neither a look nor a resumption is a download"
     )
     fetch(visitor, opened["path"])
-    assert events(maker, key, opened["link"]) == ["created", "opened", "downloaded"]
+    assert events(maker, key, opened["link"]) == ["created", "opened", "download_started", "downloaded"]
 
 
 def test_each_opening_has_a_ticket_of_its_own(maker: Any, key: dict[str, str], visitor: Any) -> None:

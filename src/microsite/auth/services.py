@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Callable
 from datetime import timedelta
 
 from email_validator import EmailNotValidError, validate_email
@@ -157,21 +158,23 @@ def create_user(username: str, email: str, password_hash: str, role: Role, *, co
     return user
 
 
-def register(username: str, email: str, password_hash: str) -> User | None:
-    """Add a member who comes by the registration page.
+def register(
+    username: str, email: str, password_hash: str, role: Callable[[], Role] = lambda: Role.MEMBER
+) -> User | None:
+    """Add a member who comes by the registration page. `role` is asked when there will be one: it may spend an invitation.
 
     Without a mail server the member is confirmed at once and returned. With one a mail goes out and None comes
     back: to the new address to confirm it, or to the known one to say that it is known. Both look the same.
-    Raises ValidationFailed, RateLimited.
+    Raises ValidationFailed, RateLimited, and Gone for an invitation that is over.
     """
     if not current_app.config["MAIL_SERVER"]:
-        return create_user(username, email, password_hash, Role.MEMBER, confirmed=True)
+        return create_user(username, email, password_hash, role(), confirmed=True)
     MAIL_BY_ACCOUNT.spend(email.casefold())  # known or not, so that the limit does not tell either
     known = user_by_email(email)
     if known:
         send_mail(known.email, "You have an account already", "auth/mail/known.txt", user=known)
         return None
-    user = create_user(username, email, password_hash, Role.MEMBER, confirmed=False)
+    user = create_user(username, email, password_hash, role(), confirmed=False)
     mail_confirmation(user)
     return None
 

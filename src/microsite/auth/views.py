@@ -11,8 +11,18 @@ from flask_login import current_user
 from microsite.core import sessions, tokens
 from microsite.core.access import public, signed_in
 from microsite.core.db import atomic
-from microsite.core.exceptions import DomainError, Forbidden, RateLimited, Unauthorized, ValidationFailed
+from microsite.core.exceptions import (
+    DomainError,
+    Forbidden,
+    Gone,
+    RateLimited,
+    Unauthorized,
+    ValidationFailed,
+)
+from microsite.core.feature import registry
+from microsite.core.identity import Role
 from microsite.core.passwords import check_password
+from microsite.core.sharing import Invitations
 from microsite.core.throttle import address_key
 
 from . import credentials, services
@@ -49,12 +59,16 @@ def register() -> ResponseReturnValue:
     """Register a new member."""
     if current_user.is_authenticated:
         return redirect(url_for("home"), 303)
-    if current_app.config["REGISTRATION"] != "open":
+    token = request.args.get("invitation")
+    by_invitation = token is not None and current_app.config["REGISTRATION"] != "closed"
+    if by_invitation:
+        _invitations().role(token or "")
+    elif current_app.config["REGISTRATION"] != "open":
         return render_template("auth/closed.html"), 403
     form = Register()
     if form.is_submitted():
         try:
-            return _register(form)
+            return _register(form, token if by_invitation else None)
         except ValidationFailed as refused:
             form.refuse(refused)
         except RateLimited as refused:
@@ -63,8 +77,16 @@ def register() -> ResponseReturnValue:
     return render_template("auth/register.html", form=form), form.status
 
 
-def _register(form: Register) -> ResponseReturnValue:
-    """Check everything at once, then write. Raises ValidationFailed, RateLimited."""
+def _invitations() -> Invitations:
+    """Who knows invitations. Raises Gone while no feature does."""
+    found: Invitations | None = next(iter(registry().capability("invitations").values()), None)
+    if found is None:
+        raise Gone("There are no invitations here now.")
+    return found
+
+
+def _register(form: Register, invitation: str | None) -> ResponseReturnValue:
+    """Check everything at once, then write. Raises ValidationFailed, RateLimited, Gone."""
     valid = form.validate()
     name, password = form.username.data or "", form.password.data or ""
     email = services.check_new_account(name, form.email.data or "", password)
@@ -72,8 +94,13 @@ def _register(form: Register) -> ResponseReturnValue:
         raise ValidationFailed({})
     services.REGISTER_BY_ADDRESS.spend(visitor())
     hashed = services.new_password_hash(password)
+
+    def invited() -> Role:
+        agent = request.user_agent.string
+        return _invitations().spend(invitation or "", sessions.client_address(), agent, name)
+
     with atomic():
-        user = services.register(name, email, hashed)
+        user = services.register(name, email, hashed, *([invited] if invitation is not None else []))
     if user is None:
         flash("Open the mail that we sent you to go on.", "success")
         return redirect(url_for("auth.login"), 303)

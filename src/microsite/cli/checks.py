@@ -56,6 +56,7 @@ def findings_of(app: Flask, address: str | None = None) -> Iterator[Finding]:
     yield from _settings(app)
     if not database:
         yield from _jobs()
+        yield from _features()
 
 
 def _database(app: Flask) -> Iterator[Finding]:
@@ -121,10 +122,10 @@ def _mail(app: Flask, address: str | None) -> Iterator[Finding]:
         yield Finding("warning", "mail", "ADMINS is not set: nobody is told when something fails.")
     if address is None:
         return
-    from microsite.core.mailer import deliver
+    from microsite.core.mailer import transmit
 
     try:
-        deliver(address, f"Trial mail of {app.config['SITE_NAME']}", "This mail shows that mail works.\n")
+        transmit(address, f"Trial mail of {app.config['SITE_NAME']}", "This mail shows that mail works.\n")
     except (OSError, ValueError) as error:
         yield Finding("error", "mail", f"The trial mail could not be sent: {error}.")
 
@@ -167,3 +168,11 @@ def _jobs() -> Iterator[Finding]:
         yield Finding(
             "warning", "jobs", f"{waiting} jobs have waited for more than ten minutes. Is the site running?"
         )
+
+
+def _features() -> Iterator[Finding]:
+    from microsite.core.feature import registry
+
+    for name, found in registry().capability("findings").items():
+        for sentence in found():
+            yield Finding("error", name, sentence)

@@ -8,23 +8,31 @@ from __future__ import annotations
 
 import io
 import re
+import socket
+import time
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any, BinaryIO
 from urllib.parse import quote
 
 from flask import Response, request
 from werkzeug.http import http_date, is_resource_modified
 from werkzeug.wsgi import FileWrapper
+from zipstream import ZipStream
 
 from microsite.core.db import release
 from microsite.core.exceptions import NotFound
+from microsite.core.sharing import Watched
 from microsite.core.slots import slots
 from microsite.core.storage import storage
 
 BLOCK = 256 * 2**10
 SMALL = BLOCK
+WATCH_SECONDS = 2.0
 SANDBOX = "sandbox; default-src 'none'; frame-ancestors 'none'"
 INLINE_TYPES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "text/plain"})
 
@@ -80,11 +88,20 @@ def _range(size: int, etag: str, modified: datetime) -> tuple[int, int] | None:
 
 
 def send_object(
-    key: str, *, name: str, media_type: str, size: int, sha256: str, modified: datetime, inline: bool = False
+    key: str,
+    *,
+    name: str,
+    media_type: str,
+    size: int,
+    sha256: str,
+    modified: datetime,
+    inline: bool = False,
+    watched: Watched | None = None,
 ) -> Response:
     """Answer GET or HEAD with an object's bytes: whole, one range (206), unchanged (304) or impossible (416).
 
-    The caller has checked the policy. `inline` shows types from the safe list; all others are downloads.
+    The caller has checked the policy. `inline` shows types from the safe list; all others are downloads. A `watched`
+    one is asked every few seconds whether it may go on, and told when the object's end was handed over.
     Raises NotFound when the bytes are gone, Unavailable when too many transfers run.
     """
     inline = inline and may_show(media_type)
@@ -118,6 +135,10 @@ def send_object(
     if request.method == "HEAD":
         return Response(status=status, headers=headers)
     body = _open(key, start, length)
+    if watched is not None:
+        blocks = iter(lambda: body.read(BLOCK), b"")
+        sending = _WatchedBody(blocks, length, watched, body.close, tell=last == size - 1)
+        return Response(sending, status, headers, direct_passthrough=True)
     wrapper = request.environ.get("wsgi.file_wrapper", FileWrapper)
     return Response(wrapper(body, BLOCK), status, headers, direct_passthrough=True)
 
@@ -133,6 +154,106 @@ def _open(key: str, start: int, length: int) -> _Sending:
         if held:
             held.release()
         raise NotFound("The bytes of this file are missing. Tell whoever runs the site.") from error
+
+
+class _WatchedBody:
+    """Blocks that are passed on while it is allowed.
+
+    The end is told before the last block, so that nobody has all of it untold; so "finished" means: but for the last
+    256 KiB, which may still be on their way.
+    """
+
+    def __init__(
+        self,
+        blocks: Iterable[bytes],
+        length: int,
+        watched: Watched,
+        on_close: Callable[[], None],
+        *,
+        tell: bool,
+    ) -> None:
+        self.blocks, self.left, self.watched, self.on_close, self.tell = (
+            blocks,
+            length,
+            watched,
+            on_close,
+            tell,
+        )
+        self.connection: Any = request.environ.get("gunicorn.socket")
+
+    def __iter__(self) -> Iterator[bytes]:
+        self._tell_end()  # of what is empty
+        asked = time.monotonic()
+        for block in self.blocks:
+            if time.monotonic() - asked > WATCH_SECONDS:
+                if not self.watched.may_go_on():
+                    with suppress(
+                        OSError, AttributeError
+                    ):  # fewer bytes than announced: the peer must see an end
+                        self.connection.shutdown(socket.SHUT_RDWR)
+                    return
+                asked = time.monotonic()
+            self.left -= len(block)
+            self._tell_end()
+            yield block
+
+    def _tell_end(self) -> None:
+        if self.left <= 0 and self.tell:
+            self.tell = False
+            self.watched.finished()
+
+    def close(self) -> None:
+        self.on_close()
+
+
+@dataclass(frozen=True)
+class ZipMember:
+    """One file of a zip; `size` is bytes."""
+
+    name: str
+    size: int
+    open: Callable[[], BinaryIO]
+
+
+def send_zip(members: list[ZipMember], name: str, watched: Watched) -> Response:
+    """Answer with a stored zip (APPNOTE 6.3.9) that is made while it is sent: nothing is compressed, so its length is known."""
+    archive, taken = ZipStream(sized=True), set[str]()
+    for member in members:
+        archive.add(_blocks_of(member), arcname=_unused(member.name, taken), size=member.size)
+    headers = {
+        "Content-Type": "application/zip",
+        "Content-Disposition": disposition(f"{name}.zip", inline=False),
+        "Content-Security-Policy": SANDBOX,
+        "X-Content-Type-Options": "nosniff",
+        "Content-Length": str(len(archive)),
+    }
+    release()
+    held = slots()
+    held.acquire()
+    sending = _WatchedBody(archive, len(archive), watched, held.release, tell=True)
+    return Response(sending, 200, headers, direct_passthrough=True)
+
+
+def _blocks_of(member: ZipMember) -> Iterator[bytes]:
+    with member.open() as file:
+        while block := file.read(BLOCK):
+            yield block
+
+
+def _unused(name: str, taken: set[str]) -> str:
+    """The name, or with a number before its ending where the zip has it already."""
+    stem, dot, ending = name.rpartition(".") if "." in name[1:] else (name, "", "")
+    candidate, number = name, 2
+    while candidate.casefold() in taken:
+        candidate, number = f"{stem} ({number}){dot}{ending}", number + 1
+    taken.add(candidate.casefold())
+    return candidate
+
+
+def reader(key: str) -> Callable[[], BinaryIO]:
+    """A function that opens an object, for `send_zip`; the caller has checked the policy."""
+    store = storage()
+    return lambda: store.open(key)
 
 
 def first_bytes(key: str, count: int) -> bytes:

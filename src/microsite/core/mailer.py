@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 import re
 import smtplib
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from cryptography.fernet import Fernet
 from flask import current_app, render_template
 from flask_mail import Connection, Message
 
@@ -44,7 +47,13 @@ def send_mail(to: str, subject: str, template: str, **values: Any) -> None:
     if re.search(r"[\r\n]", to + subject):
         raise ValidationFailed({"email": ["An address or a subject has no line breaks."]})
     body = render_template(template, subject=subject, **values)
-    enqueue("mail", to=to, subject=subject, body=body)
+    enqueue("mail", to=to, subject=subject, sealed=_seal().encrypt(body.encode()).decode())
+
+
+def _seal() -> Fernet:
+    """Mails wait encrypted: the addresses in them open accounts and links, and must not stand in the database."""
+    key = hashlib.sha256(b"mail:" + str(current_app.config["SECRET_KEY"]).encode()).digest()
+    return Fernet(base64.urlsafe_b64encode(key))
 
 
 def sender() -> str:
@@ -52,8 +61,13 @@ def sender() -> str:
     return configured or f"noreply@{urlsplit(current_app.config['BASE_URL']).hostname}"
 
 
-def deliver(to: str, subject: str, body: str) -> None:
-    """Task: hand one mail to the server, or write it to the outbox folder. Raises OSError when the server does not take it."""
+def deliver(to: str, subject: str, sealed: str) -> None:
+    """Task: send one waiting mail. Raises OSError when the server does not take it."""
+    transmit(to, subject, _seal().decrypt(sealed.encode()).decode())
+
+
+def transmit(to: str, subject: str, body: str) -> None:
+    """Hand one mail to the server now, or write it to the outbox folder. Raises OSError when the server does not take it."""
     message = Message(
         subject=subject, recipients=[to], body=body, sender=(current_app.config["SITE_NAME"], sender())
     )

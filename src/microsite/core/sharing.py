@@ -1,14 +1,15 @@
-"""What a feature answers when another asks for something shareable: the capability `shareable`."""
+"""What features answer one another about outsiders: the capabilities `shareable`, `inbox` and `invitations`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from flask import Response
 
-from microsite.core.identity import User
+from microsite.core.identity import Role, User
+from microsite.core.storage import StoredObject
 
 
 @dataclass(frozen=True)
@@ -31,5 +32,46 @@ class Shareable(Protocol):
     def existing(self, owner_id: int, ids: Sequence[str]) -> list[SharedItem]:
         """Those of `ids` that the owner still has, in their order."""
 
-    def send(self, owner_id: int, item_id: str) -> Response:
-        """The bytes of one thing. Raises NotFound."""
+    def send(self, owner_id: int, item_id: str, *, inline: bool, watched: Watched) -> Response:
+        """The bytes of one thing, shown or as a download. Raises NotFound."""
+
+    def beginning(self, owner_id: int, item_id: str, count: int) -> bytes:
+        """The first bytes of one thing, for a preview of text. Raises NotFound."""
+
+    def reader(self, owner_id: int, item_id: str) -> Callable[[], BinaryIO]:
+        """A function that opens the bytes of one thing. Raises NotFound, now or when it is called."""
+
+
+class Watched(Protocol):
+    """A running download, as whoever allowed it sees it."""
+
+    def may_go_on(self) -> bool:
+        """Asked every few seconds while bytes are sent; False ends the connection."""
+
+    def finished(self) -> None:
+        """The last bytes are handed to the connection."""
+
+
+class Inbox(Protocol):
+    """A provider that takes files which outsiders send to a member: the capability `inbox`."""
+
+    def may_receive(self, owner: User) -> bool: ...
+
+    def check_name(self, name: str) -> None:
+        """Raises TypeNotAllowed for what the site does not take."""
+
+    def check_room(self, owner: User, size: int) -> None:
+        """Raises QuotaExceeded by the announced bytes."""
+
+    def take(self, owner: User, received: Sequence[tuple[str, StoredObject]]) -> list[SharedItem]:
+        """Add the files to the owner's inside the present transaction. Raises QuotaExceeded."""
+
+
+class Invitations(Protocol):
+    """A provider of invitations: the capability `invitations`, asked by whoever registers new members."""
+
+    def role(self, token: str) -> Role:
+        """What the invited will be. Spends nothing. Raises Gone."""
+
+    def spend(self, token: str, address: str, agent: str, username: str) -> Role:
+        """Use the invitation inside the present transaction; of several at once one wins. Raises Gone."""

@@ -86,15 +86,17 @@ def announced_size() -> int:
 
 
 @contextmanager
-def receive_body(name: str, limit: int, fits: Callable[[int], None]) -> Iterator[Received]:
+def receive_body(
+    name: str, limit: int, fits: Callable[[int], None], *, proven: bool = False
+) -> Iterator[Received]:
     """Take the raw body as one file of up to `limit` bytes; kept only if the block ends well.
 
-    `fits` may refuse the announced bytes before they are read. Raises CsrfFailed, FileTooLarge, UploadIncomplete,
+    `fits` may refuse the announced bytes before they are read. `proven`: something other than a session gives the right. Raises CsrfFailed, FileTooLarge, UploadIncomplete,
     StorageFull, Unavailable.
     """
     check_length(limit, name)
     fits(announced_size())
-    if not _proven():
+    if not proven and not _proven():
         check_csrf("")  # a raw body has no place for the form's token
     release()
     with slot(), storage().writer() as writer:
@@ -105,7 +107,7 @@ def receive_body(name: str, limit: int, fits: Callable[[int], None]) -> Iterator
 
 @contextmanager
 def receive_form(
-    limit: int, accept: Callable[[str], None], fits: Callable[[int], None]
+    limit: int, accept: Callable[[str], None], fits: Callable[[int], None], *, proven: bool = False
 ) -> Iterator[list[Received]]:
     """Take every part named `file` of a multipart body; kept only if the block ends well.
 
@@ -124,7 +126,7 @@ def receive_form(
     fits(announced_size())
     release()
     with slot(), ExitStack() as stack:
-        form = _Form(limit, accept, _proven(), stack)
+        form = _Form(limit, accept, proven or _proven(), stack)
         received = list(form.files(boundary.encode("latin-1", "replace")))
         if not received:
             raise ValidationFailed({"file": [NO_FILE]})

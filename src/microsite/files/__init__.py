@@ -32,6 +32,7 @@ feature = Feature(
     capabilities={
         "stored_keys": queries.stored_keys,
         "shareable": services.SHAREABLE,
+        "inbox": services.INBOX,
         "home_panel": queries.home_panel,
         "member_leaves": services.delete_all,
     },

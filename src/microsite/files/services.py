@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import BinaryIO
 
 from flask import Response, current_app
 from sqlalchemy import delete, insert, select, update
@@ -11,10 +12,10 @@ from sqlalchemy.exc import IntegrityError
 
 from microsite.core.clock import now
 from microsite.core.db import after_commit, db
-from microsite.core.downloads import send_object
+from microsite.core.downloads import first_bytes, reader, send_object
 from microsite.core.exceptions import NotFound, QuotaExceeded, TypeNotAllowed
 from microsite.core.identity import User
-from microsite.core.sharing import Shareable, SharedItem
+from microsite.core.sharing import Inbox, Shareable, SharedItem, Watched
 from microsite.core.storage import StoredObject, storage
 from microsite.core.storage import sweep as sweep_storage
 
@@ -91,17 +92,21 @@ def delete_all(user: User) -> None:
         delete_file(file)
 
 
-def send_file(file: StoredFile, *, inline: bool = False) -> Response:
+def send_file(file: StoredFile, *, inline: bool = False, watched: Watched | None = None) -> Response:
     """The bytes of a file, by the one door."""
     return send_object(
         file.storage_key, name=file.name, media_type=file.media_type, size=file.size, sha256=file.sha256,
-        modified=file.updated_at, inline=inline,
+        modified=file.updated_at, inline=inline, watched=watched,
     )  # fmt: skip
 
 
 def sweep() -> None:
     """Task: the janitor of the storage."""
     sweep_storage()
+
+
+def _shared(file: StoredFile) -> SharedItem:
+    return SharedItem(file.public_id, file.name, file.size, file.media_type, file.sha256)
 
 
 class _ShareableFiles:
@@ -114,18 +119,40 @@ class _ShareableFiles:
         possible = [i for i in ids if "\0" not in i]  # PostgreSQL does not even take the question
         query = select(StoredFile).where(StoredFile.owner_id == owner_id, StoredFile.public_id.in_(possible))
         found = {file.public_id: file for file in db.session.scalars(query)}
-        return [
-            SharedItem(i, found[i].name, found[i].size, found[i].media_type, found[i].sha256)
-            for i in ids
-            if i in found
-        ]
+        return [_shared(found[i]) for i in ids if i in found]
 
-    def send(self, owner_id: int, item_id: str) -> Response:
+    def send(self, owner_id: int, item_id: str, *, inline: bool, watched: Watched) -> Response:
+        return send_file(self._file(owner_id, item_id), inline=inline, watched=watched)
+
+    def reader(self, owner_id: int, item_id: str) -> Callable[[], BinaryIO]:
+        return reader(self._file(owner_id, item_id).storage_key)
+
+    def beginning(self, owner_id: int, item_id: str, count: int) -> bytes:
+        return first_bytes(self._file(owner_id, item_id).storage_key, count)
+
+    def _file(self, owner_id: int, item_id: str) -> StoredFile:
         query = select(StoredFile).where(StoredFile.owner_id == owner_id, StoredFile.public_id == item_id)
         file = db.session.scalar(query)
         if file is None:
             raise NotFound()
-        return send_file(file)
+        return file
+
+
+class _Inbox:
+    """Members' files as a place where outsiders' files arrive; they are counted and kept like any other upload."""
+
+    def may_receive(self, owner: User) -> bool:
+        return owner.may("files:use")
+
+    def check_name(self, name: str) -> None:
+        check_name(name)
+
+    def check_room(self, owner: User, size: int) -> None:
+        check_quota(owner, size)
+
+    def take(self, owner: User, received: Sequence[tuple[str, StoredObject]]) -> list[SharedItem]:
+        return [_shared(file) for file in create_files(owner, received)]
 
 
 SHAREABLE: Shareable = _ShareableFiles()
+INBOX: Inbox = _Inbox()

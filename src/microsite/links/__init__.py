@@ -6,8 +6,9 @@ from microsite.config import Setting, duration, integer, optional
 from microsite.core.feature import Feature, NavEntry, Task
 from microsite.core.identity import Role
 
-from . import queries, services
+from . import queries, recipient, services  # noqa: F401 - `recipient` adds its views to `bp`
 from .api import api
+from .invitations import INVITATIONS
 from .views import bp, share_action
 
 feature = Feature(
@@ -36,10 +37,12 @@ feature = Feature(
             help="most uses of a link; none: also unlimited until expiry",
         ),
     ),
-    permissions={"links:use": Role.MEMBER},
+    permissions={"links:use": Role.MEMBER, "links:invite": Role.MANAGER, "links:moderate": Role.ADMIN},
     capabilities={
         "share_action": share_action,
         "home_panel": queries.home_panel,
+        "invitations": INVITATIONS,
+        "findings": queries.findings,
         "member_leaves": services.delete_all,
     },
     tasks=(Task(name="links.purge", run=services.purge, every=timedelta(minutes=5)),),

@@ -11,21 +11,26 @@ from flask_login import current_user
 
 from microsite.core.access import requires
 from microsite.core.db import atomic
+from microsite.core.identity import Role
 from microsite.core.pages import absolute
 from microsite.core.paging import next_link
 from microsite.core.passwords import hash_password
 from microsite.core.schemas import PageQuery
+from microsite.core.sharing import SharedItem
 
 from . import queries, services
 from .models import Link
 from .policies import link_for
-from .schemas import LinkEventsOutput, LinkInput, LinkOutput, LinksOutput, NewLinkOutput
+from .schemas import LinkChanges, LinkEventsOutput, LinkInput, LinkOutput, LinksOutput, NewLinkOutput
+from .services import Encrypted, Terms, UploadRequest
 
 api = APIBlueprint("links", __name__, tag="Links")
+THINGS = ("files", "text", "encrypted", "upload", "invitation")
 
 
-def link_json(link: Link) -> dict[str, Any]:
-    items = queries.items_of(link)
+def link_json(link: Link, items: list[SharedItem] | None = None) -> dict[str, Any]:
+    if items is None:
+        items = queries.items_of(link)
     return {
         "id": link.public_id, "kind": link.kind, "title": link.title, "note": link.note, "created_at": link.created_at,
         "expires_at": link.expires_at, "max_uses": link.max_uses, "uses": link.uses,
@@ -41,10 +46,25 @@ def link_json(link: Link) -> dict[str, Any]:
 def create_link(json_data: dict[str, Any]) -> Any:
     """Make a link to files or to a text; `url` is shown this once."""
     password = json_data.pop("password", None)
-    hashed = hash_password(password) if password else None
+    things = {name: json_data.pop(name) for name in THINGS if name in json_data}
+    if set(things) & {"encrypted", "upload", "invitation"} and len(things) == 1:
+        things = _larger_thing(**things)
+    terms = Terms(**json_data, password_hash=hash_password(password) if password else None)
     with atomic():
-        link, token = services.create_link(current_user, password_hash=hashed, **json_data)
+        link, token = services.create_link(current_user, terms, **things)
         return link_json(link) | {"url": absolute(url_for("links.open_link", token=token))}
+
+
+def _larger_thing(
+    encrypted: dict[str, Any] | None = None,
+    upload: dict[str, Any] | None = None,
+    invitation: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    if encrypted is not None:
+        return {"encrypted": Encrypted(**encrypted)}
+    if upload is not None:
+        return {"upload": UploadRequest(**upload)}
+    return {"role": Role((invitation or {})["role"])}
 
 
 @api.get("/links")
@@ -55,7 +75,11 @@ def list_links(query_data: dict[str, Any]) -> Any:
     """The member's links, newest first, without their tokens."""
     page = queries.links_of(current_user, query_data["limit"], query_data["cursor"])
     following = absolute(url_for("api.links.list_links", limit=query_data["limit"], cursor=page.next_cursor))
-    answer = {"items": [link_json(link) for link in page.items], "next_cursor": page.next_cursor}
+    items = queries.items_of_all(page.items)
+    answer = {
+        "items": [link_json(link, items[link.id]) for link in page.items],
+        "next_cursor": page.next_cursor,
+    }
     return answer, 200, next_link(following, page.next_cursor)
 
 
@@ -78,6 +102,18 @@ def list_events(link_id: str, query_data: dict[str, Any]) -> Any:
         url_for("api.links.list_events", link_id=link_id, limit=query_data["limit"], cursor=page.next_cursor)
     )
     return {"items": page.items, "next_cursor": page.next_cursor}, 200, next_link(following, page.next_cursor)
+
+
+@api.patch("/links/<link_id>")
+@requires("links:use")
+@api.input(LinkChanges)
+@api.output(LinkOutput)
+def change_link(link_id: str, json_data: dict[str, Any]) -> Any:
+    """Give an open link another end, more uses, or another wish to be told."""
+    with atomic():
+        link = link_for(current_user, link_id)
+        services.change_link(link, **json_data)
+        return link_json(link)
 
 
 @api.delete("/links/<link_id>")

@@ -1,6 +1,6 @@
 """Refusals of links."""
 
-from microsite.core.exceptions import Gone, Unauthorized
+from microsite.core.exceptions import Gone, Unauthorized, ValidationFailed
 
 
 class LinkGone(Gone):
@@ -22,3 +22,15 @@ class PasswordWrong(Unauthorized):
         super().__init__(
             "That is not the password of this link. The link is not used up by this.", "password_wrong"
         )
+
+
+class ProofMissing(Unauthorized):
+    def __init__(self) -> None:
+        super().__init__(
+            "This link is incomplete: the part after # is missing or damaged. It is not used up by this. Copy the whole link."
+        )
+
+
+class WordWrong(ValidationFailed):
+    def __init__(self) -> None:
+        super().__init__({"word": ["Hold the button down, or type the word that stands above the field."]})

@@ -1,49 +1,294 @@
-"""The JSON form of opening a link, outside /api/ since its address is the link itself."""
+"""The recipient's verbs of links. `claim` is the only way in: one conditional UPDATE decides who opens.
+
+Order of an opening: password and proof of key first, which spend nothing; then the claim; then, by the ticket that
+the winner got, the things themselves. Every byte leaves through `send_item` or `send_all`.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import hmac
+import secrets
+import threading
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
-from flask import request, url_for
+from flask import Response, current_app
+from sqlalchemy import ColumnElement, exists, or_, select, update
 
-from microsite.core.exceptions import BadRequest, TypeNotAllowed, ValidationFailed
-from microsite.core.pages import absolute
+from microsite.core.clock import now
+from microsite.core.db import atomic, db, release
+from microsite.core.downloads import ZipMember, send_zip
+from microsite.core.exceptions import ValidationFailed
+from microsite.core.feature import registry
+from microsite.core.identity import Role, User
+from microsite.core.passwords import check_password
+from microsite.core.sharing import Shareable, SharedItem
+from microsite.core.throttle import Throttle, address_key
 
-from .services import Opened
+from .exceptions import LinkGone, PasswordRequired, PasswordWrong, ProofMissing
+from .history import Visitor, record, tell_owner
+from .models import Kind, Link, LinkEvent, LinkReport, LinkTicket, State
+from .queries import items_of, provider
+from .services import hashed
+
+TICKET_LIFE = timedelta(minutes=15)
+SENDING_LIFE = timedelta(hours=2)
+"""An upload ticket lives longer: gathering files and sending large ones takes time."""
+WRONG_BY_ADDRESS = Throttle(
+    "link password address", "5 per 5 minutes", "Too many wrong passwords for this link."
+)
+WRONG_BY_LINK = Throttle("link password", "100 per hour", "Too many wrong passwords for this link.")
+REPORTS = Throttle("link reports", "10 per hour", "Too many reports from your network.")
+ONE_TRY = tuple(threading.Lock() for _ in range(64))
+"""Tries of one link come one after the other: all at once they would pass the limit before the first is counted."""
 
 
-def json_body() -> str | None:
-    """The password in the body; an empty body counts as `{}`. Raises BadRequest, TypeNotAllowed, ValidationFailed."""
-    raw = request.get_data(cache=True)
-    if not raw.strip():
-        return None
-    if not request.is_json:
-        raise TypeNotAllowed(
-            f"This takes application/json, not {request.mimetype or 'a body without a type'}."
+@dataclass(frozen=True)
+class Opened:
+    """What a ticket opens; `cookie` is the secret that a browser gets beside it."""
+
+    ticket: str
+    link: Link
+    text: str | None
+    items: list[SharedItem]
+    expires_at: datetime
+    of_owner: bool = False
+    cookie: str | None = None
+    received: int = 0
+
+
+# --- before the claim --------------------------------------------------------------------------------------------
+
+
+def _owner_ok() -> ColumnElement[bool]:
+    """SQL: the maker may still use links; otherwise the links have stopped."""
+    least = registry().permissions["links:use"]
+    roles = [role.value for role in Role if role.rank >= least.rank]
+    return exists().where(User.id == Link.owner_id, User.disabled_at.is_(None), User.role.in_(roles))
+
+
+def still_open(moment: datetime) -> tuple[ColumnElement[bool], ...]:
+    """SQL: everything that must hold for a use; the same conditions find and claim."""
+    return (
+        Link.revoked_at.is_(None),
+        Link.expires_at > moment,
+        or_(Link.max_uses.is_(None), Link.uses < Link.max_uses),
+        _owner_ok(),
+    )
+
+
+def _hands_out_nothing(link: Link) -> bool:
+    return link.kind == Kind.FILES and not items_of(link)
+
+
+def find_open(token: str) -> Link:
+    """The link, while it can be opened. Spends nothing. Raises LinkGone, one answer for every reason."""
+    link: Link | None = db.session.scalar(
+        select(Link).where(Link.token_hash == hashed(token), *still_open(now()))
+    )
+    if link is None or _hands_out_nothing(link):
+        raise LinkGone()
+    return link
+
+
+def check_link_password(link: Link, password: str | None, visitor: Visitor) -> None:
+    """Check the password before the claim; a wrong one is counted and remembered, and spends no use.
+
+    Raises PasswordRequired, PasswordWrong, RateLimited. Not to be called inside `atomic()`.
+    """
+    if link.password_hash is None:
+        return
+    if not password:
+        raise PasswordRequired()
+    link_id, stored, address = link.id, link.password_hash, address_key(visitor.address)
+    release()
+    with ONE_TRY[link_id % len(ONE_TRY)]:
+        WRONG_BY_ADDRESS.check(link_id, address)
+        WRONG_BY_LINK.check(link_id)
+        if check_password(stored, password):
+            return
+        WRONG_BY_ADDRESS.hit(link_id, address)
+        WRONG_BY_LINK.hit(link_id)
+    with atomic():
+        record(link_id, "password_failed", visitor)
+    raise PasswordWrong()
+
+
+def check_proof(link: Link, proof: str | None) -> None:
+    """Of an encrypted note: that the reader has its key, by the value derived from it. Raises ProofMissing.
+
+    There is nothing to guess here (256 bits), so nothing is counted.
+    """
+    if link.proof_hash is not None and not hmac.compare_digest(hashed(proof or ""), link.proof_hash):
+        raise ProofMissing()
+
+
+# --- the claim ---------------------------------------------------------------------------------------------------
+
+
+def claim(token: str, visitor: Visitor, *, in_browser: bool = False) -> Opened:
+    """Spend one use inside the present transaction: exactly as many win as there are uses, the others raise LinkGone.
+
+    The event is in the same transaction. The winner gets a ticket, bound to a cookie `in_browser`; the last use erases
+    a note from the link, and the ticket keeps a copy until it ends.
+    """
+    moment = now()
+    link = spend(token, moment)
+    items = items_of(link)
+    if _hands_out_nothing(link):
+        raise LinkGone()
+    if link.opened_at is None:
+        link.opened_at = moment
+        if link.shorten_to is not None:
+            link.expires_at = min(link.expires_at, moment + timedelta(seconds=link.shorten_to))
+    text = link.text
+    if link.state_at(moment) is State.USED:
+        link.text = None
+    record(link.id, "opened", visitor, link.recipient)
+    if link.notify and link.kind != Kind.UPLOAD:  # of an upload request the arrival is told, not the opening
+        tell_owner(link, "opened", visitor=visitor)
+    return _ticket(link, text, items, moment, in_browser=in_browser)
+
+
+def spend(token: str, moment: datetime | None = None) -> Link:
+    """The one gate, inside the present transaction: takes a use, or raises LinkGone."""
+    moment = moment or now()
+    won = db.session.execute(
+        update(Link)
+        .where(Link.token_hash == hashed(token), *still_open(moment))
+        .values(uses=Link.uses + 1)
+        .execution_options(synchronize_session=False)
+    )
+    if won.rowcount != 1:  # type: ignore[attr-defined]
+        raise LinkGone()
+    return db.session.scalars(
+        select(Link).where(Link.token_hash == hashed(token)).execution_options(populate_existing=True)
+    ).one()
+
+
+def _ticket(
+    link: Link,
+    text: str | None,
+    items: list[SharedItem],
+    moment: datetime,
+    *,
+    in_browser: bool,
+    of_owner: bool = False,
+) -> Opened:
+    ticket, cookie = secrets.token_urlsafe(24), secrets.token_urlsafe(24) if in_browser else None
+    expires_at = moment + (SENDING_LIFE if link.kind == Kind.UPLOAD else TICKET_LIFE)
+    db.session.add(
+        LinkTicket(
+            link_id=link.id, ticket_hash=hashed(ticket), text=text, expires_at=expires_at, of_owner=of_owner,
+            cookie_hash=hashed(cookie) if cookie else None,
         )
-    body = request.get_json(silent=True)
-    if body is None:
-        raise BadRequest("The body is not valid JSON.")
-    if not isinstance(body, dict):
-        raise ValidationFailed({"body": ["The body must be an object."]})
-    unknown = sorted(set(body) - {"password"})
-    if unknown:
-        raise ValidationFailed({unknown[0]: [f"{unknown[0]} is not a field here."]})
-    password = body.get("password")
-    if password is not None and not isinstance(password, str):
-        raise ValidationFailed({"password": ["The password must be text."]})
-    return password
+    )  # fmt: skip
+    db.session.flush()
+    return Opened(ticket, link, text, items, expires_at, of_owner, cookie)
 
 
-def opened_json(opened: Opened) -> dict[str, Any]:
-    """What the winner gets."""
-    if opened.link.kind == "text":
-        return {"kind": "text", "text": opened.text}
-    files = [
-        {
-            "name": item.name, "size": item.size, "media_type": item.media_type, "sha256": item.sha256,
-            "url": absolute(url_for("links.download", ticket=opened.ticket, item_id=item.id)),
-        }
-        for item in opened.items
-    ]  # fmt: skip
-    return {"kind": "files", "files": files}
+def owner_ticket(link: Link) -> Opened:
+    """The maker's own look, inside the present transaction: nothing is spent, and nothing remembered."""
+    return _ticket(link, link.text, items_of(link), now(), in_browser=True, of_owner=True)
+
+
+# --- after the claim ---------------------------------------------------------------------------------------------
+
+
+def by_ticket(ticket: str, cookie: str | None = None) -> Opened:
+    """What a ticket still opens: not after its end, a revocation, the maker's end, or that of the last thing.
+
+    Raises LinkGone, also for a browser's ticket without its cookie.
+    """
+    query = select(LinkTicket, Link).join(Link, Link.id == LinkTicket.link_id)
+    found = db.session.execute(
+        query.where(
+            LinkTicket.ticket_hash == hashed(ticket),
+            LinkTicket.expires_at > now(),
+            Link.revoked_at.is_(None),
+            _owner_ok(),
+        )
+    ).first()
+    if found is None:
+        raise LinkGone()
+    row, link = found
+    if row.cookie_hash is not None and not hmac.compare_digest(hashed(cookie or ""), row.cookie_hash):
+        raise LinkGone()
+    if _hands_out_nothing(link):
+        raise LinkGone()
+    return Opened(ticket, link, row.text, items_of(link), row.expires_at, row.of_owner, None, row.received)
+
+
+class Watched:
+    """A running download: asked from time to time whether it may go on, and told when it is through."""
+
+    def __init__(self, opened: Opened, visitor: Visitor, what: str, *, counts: bool) -> None:
+        self.app = current_app._get_current_object()  # type: ignore[attr-defined]
+        self.link_id, self.visitor, self.what = opened.link.id, visitor, what
+        self.counts = counts and not opened.of_owner
+
+    def started(self) -> None:
+        if self.counts:
+            with atomic(despite_get="the maker is told of each download"):
+                record(self.link_id, "download_started", self.visitor, self.what)
+
+    def may_go_on(self) -> bool:
+        """Whether the link was neither withdrawn nor its maker stopped meanwhile; the end of the ticket cuts nothing."""
+        with self.app.app_context():
+            query = select(Link.id).where(Link.id == self.link_id, Link.revoked_at.is_(None), _owner_ok())
+            return db.session.scalar(query) is not None
+
+    def finished(self) -> None:
+        """An end without a beginning, such as a player's look at the tail, is no download."""
+        if self.counts:
+            with self.app.app_context(), atomic(despite_get="the maker is told of each download"):
+                began = (LinkEvent.link_id == self.link_id, LinkEvent.type == "download_started")
+                if db.session.scalar(
+                    select(LinkEvent.id).where(*began, LinkEvent.detail == self.what[:255]).limit(1)
+                ):
+                    record(self.link_id, "downloaded", self.visitor, self.what)
+
+
+def _kind_of(opened: Opened, item_id: str) -> Shareable:
+    kind = next((item.kind for item in opened.link.items if item.item_id == item_id), None)
+    answering = provider(kind) if kind else None
+    if answering is None or opened.link.kind != Kind.FILES:
+        raise LinkGone()
+    return answering
+
+
+def send_item(opened: Opened, item_id: str, visitor: Visitor, *, from_start: bool, inline: bool) -> Response:
+    """The bytes of one thing. Raises LinkGone.
+
+    `from_start` remembers the download's beginning; one that is shown `inline` on the page is none.
+    """
+    item = next((item for item in opened.items if item.id == item_id), None)
+    if item is None:
+        raise LinkGone()
+    answering, owner_id = _kind_of(opened, item_id), opened.link.owner_id
+    watched = Watched(opened, visitor, item.name, counts=not inline)
+    if from_start:
+        watched.started()
+    return answering.send(owner_id, item_id, inline=inline, watched=watched)
+
+
+def send_all(opened: Opened, visitor: Visitor) -> Response:
+    """All things as one zip, made while it is sent. Raises LinkGone."""
+    owner_id = opened.link.owner_id
+    members = []
+    for item in opened.items:
+        answering = _kind_of(opened, item.id)
+        members.append(ZipMember(item.name, item.size, answering.reader(owner_id, item.id)))
+    if not members:
+        raise LinkGone()
+    watched = Watched(opened, visitor, "all, as a zip", counts=True)
+    watched.started()
+    return send_zip(members, opened.link.title or "files", watched)
+
+
+def report(link: Link, reason: str, visitor: Visitor) -> None:
+    """Keep a recipient's report for the administrators, in the present transaction. Raises ValidationFailed."""
+    if not reason.strip():
+        raise ValidationFailed({"reason": ["Say in a few words what is wrong with it."]})
+    db.session.add(LinkReport(link_id=link.id, reason=reason.strip()[:1000], address=visitor.address))
+    record(link.id, "reported")

@@ -1,58 +1,64 @@
-"""Verbs of links. `claim` is the only way in: one conditional UPDATE decides who opens."""
+"""The maker's verbs of links: make, change, withdraw, delete, clean up. The recipient's are in `opening`."""
 
 from __future__ import annotations
 
 import hashlib
 import secrets
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from flask import Response, current_app
-from sqlalchemy import ColumnElement, delete, exists, or_, select, update
+from flask import current_app
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.exc import IntegrityError
 
 from microsite.core.clock import now
-from microsite.core.db import atomic, db, release
-from microsite.core.exceptions import ValidationFailed
-from microsite.core.feature import registry
+from microsite.core.db import atomic, db
+from microsite.core.exceptions import Conflict, Forbidden, ValidationFailed
 from microsite.core.identity import Role, User
-from microsite.core.passwords import check_password
-from microsite.core.sharing import SharedItem
-from microsite.core.throttle import Throttle, address_key
 
-from .exceptions import LinkGone, PasswordRequired, PasswordWrong
-from .models import Link, LinkEvent, LinkItem, LinkTicket, State
-from .queries import items_of, provider
+from .history import record
+from .models import Kind, Link, LinkItem, LinkReport, LinkTicket, State
+from .names import NAMES_PER_MEMBER, checked_name
+from .queries import inbox, provider
 
-TICKET_LIFE = timedelta(minutes=15)
 USES_MAX = 1_000_000
 FILES_MAX = 100
-WRONG_BY_ADDRESS = Throttle(
-    "link password address", "5 per 5 minutes", "Too many wrong passwords for this link."
-)
-WRONG_BY_LINK = Throttle("link password", "100 per hour", "Too many wrong passwords for this link.")
-ONE_TRY = tuple(threading.Lock() for _ in range(64))
-"""Tries of one link come one after the other: all at once they would pass the limit before the first is counted."""
+NAME_RESTS = timedelta(days=30)
+"""How long a public name stays with its last holder, so that nobody else's things appear under a known address."""
 
 
-@dataclass(frozen=True)
-class Visitor:
-    """Who opens a link, as far as it is known."""
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """Limits and words of a link. `expires_in` and `shorten_to` are seconds; no `max_uses` is unlimited until expiry."""
 
-    address: str
-    agent: str
+    expires_in: int | None = None
+    max_uses: int | None = 1
+    password_hash: str | None = None
+    title: str = ""
+    note: str = ""
+    notify: bool = False
+    show_items: bool = False
+    hold: bool = False
+    shorten_to: int | None = None
+    name: str | None = None
 
 
-@dataclass(frozen=True)
-class Opened:
-    """What a ticket opens."""
+@dataclass(frozen=True, kw_only=True)
+class Encrypted:
+    """A note that was encrypted in the browser (docs/encrypted-notes.md); `proof_hash` is SHA-256 in hexadecimal digits."""
 
-    ticket: str
-    link: Link
-    text: str | None
-    items: list[SharedItem]
-    expires_at: datetime
+    ciphertext: str
+    proof_hash: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class UploadRequest:
+    """What outsiders may send in: so many files altogether, each up to so many bytes, with these endings (none: all)."""
+
+    max_files: int = 20
+    max_size: int | None = None
+    types: Sequence[str] = ()
 
 
 def hashed(token: str) -> str:
@@ -62,237 +68,216 @@ def hashed(token: str) -> str:
 # --- making ------------------------------------------------------------------------------------------------------
 
 
-def limits(expires_in: int | None, max_uses: int | None) -> tuple[timedelta, int | None]:
-    """The life and uses that a link gets. `expires_in` is seconds. Raises ValidationFailed beyond the operator's ceilings."""
-    errors: dict[str, list[str]] = {}
+def life_of(expires_in: int | None) -> timedelta:
+    """The life that a link gets. Raises ValidationFailed beyond the operator's ceiling."""
     longest: timedelta = current_app.config["LINK_EXPIRY_MAX"]
-    most: int | None = current_app.config["LINK_USES_MAX"]
-    life = (
-        min(current_app.config["LINK_EXPIRY_DEFAULT"], longest)
-        if expires_in is None
-        else timedelta(seconds=expires_in)
-    )
+    usual: timedelta = current_app.config["LINK_EXPIRY_DEFAULT"]
+    if expires_in is None:
+        return min(usual, longest)
+    life = timedelta(seconds=expires_in)
     if not timedelta(seconds=1) <= life <= longest:
-        errors["expires_in"] = [
-            f"A link lives from 1 to {int(longest.total_seconds())} seconds here; {expires_in} were asked for."
-        ]
+        most = int(longest.total_seconds())
+        sentence = f"A link lives from 1 to {most} seconds here; {expires_in} were asked for."
+        raise ValidationFailed({"expires_in": [sentence]})
+    return life
+
+
+def checked_uses(max_uses: int | None) -> int | None:
+    """Raises ValidationFailed beyond the operator's ceiling."""
+    most: int | None = current_app.config["LINK_USES_MAX"]
     if max_uses is None and most is not None:
-        errors["max_uses"] = [f"A link works at most {most} times here; unlimited was asked for."]
-    elif max_uses is not None and not 1 <= max_uses <= (most or USES_MAX):
-        errors["max_uses"] = [
-            f"A link works from 1 to {most or USES_MAX} times here; {max_uses} was asked for."
-        ]
+        sentence = f"A link works at most {most} times here; unlimited was asked for."
+        raise ValidationFailed({"max_uses": [sentence]})
+    if max_uses is not None and not 1 <= max_uses <= (most or USES_MAX):
+        sentence = f"A link works from 1 to {most or USES_MAX} times here; {max_uses} was asked for."
+        raise ValidationFailed({"max_uses": [sentence]})
+    return max_uses
+
+
+def limits(terms: Terms) -> timedelta:
+    """Check all limits at once. Raises ValidationFailed."""
+    errors: dict[str, list[str]] = {}
+    life = timedelta(0)
+    for check in (lambda: life_of(terms.expires_in), lambda: checked_uses(terms.max_uses)):
+        try:
+            found = check()
+            life = found if isinstance(found, timedelta) else life
+        except ValidationFailed as refused:
+            errors |= refused.errors
     if errors:
         raise ValidationFailed(errors)
-    return life, max_uses
+    return life
 
 
 def create_link(
     actor: User,
+    terms: Terms,
     *,
     files: Sequence[str] | None = None,
     text: str | None = None,
-    expires_in: int | None = None,
-    max_uses: int | None = 1,
-    password_hash: str | None = None,
-    title: str = "",
-    note: str = "",
+    encrypted: Encrypted | None = None,
+    upload: UploadRequest | None = None,
+    role: Role | None = None,
+    recipient: str = "",
 ) -> tuple[Link, str]:
-    """Make a link to files of the actor's own or to a note; returns it with its token, which is stored nowhere.
+    """Make a link to one thing: the actor's files, a note, an upload request, or an invitation.
 
-    `expires_in` is seconds, `max_uses` None means unlimited until expiry. Raises ValidationFailed.
+    Returns it with its token, which is stored nowhere unless it is a public name. Raises ValidationFailed, Forbidden.
     """
-    if (files is None) == (text is None):
-        raise ValidationFailed({"files": ["A link hands out either files or a text."]})
-    life, max_uses = limits(expires_in, max_uses)
-    token = secrets.token_urlsafe(24)
+    if sum(thing is not None for thing in (files, text, encrypted, upload, role)) != 1:
+        raise ValidationFailed({"files": ["A link hands out exactly one of files, text, upload."]})
+    if encrypted is not None and recipient:
+        raise ValidationFailed(
+            {"recipients": ["The key of an encrypted note is not known here, so its link cannot be mailed."]}
+        )
+    life = limits(terms)
     link = Link(
-        owner_id=actor.id, kind="files" if text is None else "text", token_hash=hashed(token), title=title.strip(),
-        note=note.strip(), text=text, password_hash=password_hash, max_uses=max_uses, expires_at=now() + life,
+        owner_id=actor.id, title=terms.title.strip(), note=terms.note.strip(), password_hash=terms.password_hash,
+        max_uses=terms.max_uses, notify=terms.notify, show_items=terms.show_items, hold=terms.hold,
+        shorten_to=terms.shorten_to, expires_at=now() + life, recipient=recipient,
     )  # fmt: skip
     if files is not None:
-        wanted = list(dict.fromkeys(files))
-        if len(wanted) > FILES_MAX:
-            raise ValidationFailed(
-                {"files": [f"A link hands out up to {FILES_MAX} files; {len(wanted)} were chosen."]}
-            )
-        answering = provider("files")
-        own = {item.id for item in answering.own(actor, wanted)} if answering else set()
-        missing = [item_id for item_id in wanted if item_id not in own]
-        if missing or not wanted:
-            raise ValidationFailed(
-                {
-                    "files": [
-                        f"You have no file {missing[0][:40]!r}." if missing else "Choose at least one file."
-                    ]
-                }
-            )
-        link.items = [LinkItem(kind="files", item_id=item_id, position=n) for n, item_id in enumerate(wanted)]
+        link.kind, link.items = Kind.FILES, _own_items(actor, files)
+    elif upload is not None:
+        _ask_for_uploads(actor, link, upload)
+    elif role is not None:
+        _invite(actor, link, role)
+    else:
+        link.kind = Kind.TEXT
+        link.text = encrypted.ciphertext if encrypted else text
+        link.proof_hash = encrypted.proof_hash if encrypted else None
+    token = _take_name(actor, link, terms.name) if terms.name else secrets.token_urlsafe(24)
+    link.token_hash = hashed(token)
     db.session.add(link)
-    db.session.flush()
-    _record(link.id, "created", None)
+    try:
+        db.session.flush()
+    except IntegrityError:
+        raise ValidationFailed({"name": ["That name is taken."]}) from None
+    record(link.id, "created", detail=recipient)
     return link, token
 
 
-def revoke(link: Link) -> None:
-    """End a link and its tickets at once, and erase its note; once is enough."""
+def _own_items(actor: User, files: Sequence[str]) -> list[LinkItem]:
+    wanted = list(dict.fromkeys(files))
+    if len(wanted) > FILES_MAX:
+        sentence = f"A link hands out up to {FILES_MAX} files; {len(wanted)} were chosen."
+        raise ValidationFailed({"files": [sentence]})
+    answering = provider("files")
+    own = {item.id for item in answering.own(actor, wanted)} if answering else set()
+    missing = [item_id for item_id in wanted if item_id not in own]
+    if missing or not wanted:
+        sentence = f"You have no file {missing[0][:40]!r}." if missing else "Choose at least one file."
+        raise ValidationFailed({"files": [sentence]})
+    return [LinkItem(kind="files", item_id=item_id, position=n) for n, item_id in enumerate(wanted)]
+
+
+def _ask_for_uploads(actor: User, link: Link, upload: UploadRequest) -> None:
+    taking = inbox()
+    if taking is None or not taking.may_receive(actor):
+        raise Forbidden("Nothing can be sent in here: files are not switched on for you.")
+    link.kind = Kind.UPLOAD
+    link.upload_files_max, link.upload_size_max = upload.max_files, upload.max_size
+    link.upload_types = ",".join(dict.fromkeys(word.lower().lstrip(".") for word in upload.types))
+
+
+def _invite(actor: User, link: Link, role: Role) -> None:
+    if not actor.may("links:invite"):
+        raise Forbidden("Your role does not allow inviting.")
+    if role.rank > Role(actor.role).rank:
+        raise ValidationFailed({"role": [f"You are {actor.role}; you cannot invite a new {role.value}."]})
+    if link.password_hash is not None:
+        raise ValidationFailed({"password": ["An invitation has no password: its address is the secret."]})
+    if link.max_uses is None:
+        raise ValidationFailed({"max_uses": ["Say how many people the invitation is for."]})
+    link.kind, link.role = Kind.INVITATION, role.value
+
+
+def _take_name(actor: User, link: Link, name: str) -> str:
+    """The public name as a token. A name that nobody uses any more is taken from the link that had it."""
+    if link.kind == Kind.INVITATION:
+        raise ValidationFailed({"name": ["An invitation has no public name."]})
+    name, moment = checked_name(actor, name), now()
+    held = db.session.scalar(select(Link).where(Link.token_hash == hashed(name)).with_for_update())
+    if held is not None:
+        ended = held.revoked_at or min(held.expires_at, moment)
+        free = held.state_at(moment) is not State.OPEN and (
+            held.owner_id == actor.id or ended + NAME_RESTS <= moment
+        )
+        if not free:
+            raise ValidationFailed({"name": ["That name is taken."]})
+        held.name, held.token_hash = None, secrets.token_hex(32)
+        db.session.flush()
+    mine = (
+        Link.owner_id == actor.id,
+        Link.name.is_not(None),
+        Link.revoked_at.is_(None),
+        Link.expires_at > moment,
+    )
+    count = db.session.scalar(select(func.count()).select_from(Link).where(*mine)) or 0
+    if count >= NAMES_PER_MEMBER:
+        sentence = f"You have {count} links with a public name; {NAMES_PER_MEMBER} are possible."
+        raise ValidationFailed({"name": [sentence]})
+    link.name = name
+    return name
+
+
+# --- changing and ending -----------------------------------------------------------------------------------------
+
+
+def change_link(
+    link: Link, *, expires_in: int | None = None, max_uses: int | None = None, notify: bool | None = None
+) -> None:
+    """Give an open link another end (seconds from now), more or fewer uses, or another wish to be told.
+
+    Raises Conflict for one that is over, ValidationFailed beyond the ceilings.
+    """
+    if link.state_at(now()) is not State.OPEN:
+        raise Conflict("This link is over; make a new one.")
+    if expires_in is not None:
+        link.expires_at = now() + life_of(expires_in)
+        record(link.id, "extended")
+    if max_uses is not None:
+        checked_uses(max_uses)
+        if max_uses <= link.uses:
+            sentence = f"It was opened {link.uses} times already; {max_uses} is not more."
+            raise ValidationFailed({"max_uses": [sentence]})
+        link.max_uses = max_uses
+    if notify is not None:
+        link.notify = notify
+
+
+def revoke(link: Link, *, event: str = "revoked") -> None:
+    """End a link, its tickets and its running downloads, and erase its note; once is enough."""
     if link.revoked_at is None:
         link.revoked_at = now()
-        _record(link.id, "revoked", None)
+        record(link.id, event)
     link.text = None
     db.session.execute(delete(LinkTicket).where(LinkTicket.link_id == link.id))
 
 
+def take_down(link: Link) -> None:
+    """An administrator's withdrawal of a reported link."""
+    revoke(link, event="taken_down")
+    settle_reports(link)
+
+
+def settle_reports(link: Link) -> None:
+    """Remember that the reports of a link were looked at."""
+    unsettled = (LinkReport.link_id == link.id, LinkReport.settled_at.is_(None))
+    db.session.execute(update(LinkReport).where(*unsettled).values(settled_at=now()))
+
+
+def delete_link(link: Link) -> None:
+    """Delete a link with its history; what it handed out stays with its owner."""
+    db.session.execute(delete(Link).where(Link.id == link.id))
+
+
 def delete_all(user: User) -> None:
     """Delete all links of a member who leaves."""
-    for link in db.session.scalars(select(Link).where(Link.owner_id == user.id)):
-        db.session.delete(link)
+    db.session.execute(delete(Link).where(Link.owner_id == user.id))
 
 
-def _record(link_id: int, kind: str, visitor: Visitor | None) -> None:
-    address, agent = (visitor.address, visitor.agent[:200]) if visitor else ("", "")
-    db.session.add(LinkEvent(link_id=link_id, type=kind, address=address, agent=agent))
-
-
-# --- opening -----------------------------------------------------------------------------------------------------
-
-
-def _owner_ok() -> ColumnElement[bool]:
-    """SQL: the maker is enabled and may still hand things out."""
-    least = registry().permissions["links:use"]
-    roles = [role.value for role in Role if role.rank >= least.rank]
-    return exists().where(User.id == Link.owner_id, User.disabled_at.is_(None), User.role.in_(roles))
-
-
-def _still_open(moment: datetime) -> tuple[ColumnElement[bool], ...]:
-    """SQL: everything that must hold for a use; the same conditions find and claim."""
-    return (
-        Link.revoked_at.is_(None),
-        Link.expires_at > moment,
-        or_(Link.max_uses.is_(None), Link.uses < Link.max_uses),
-        _owner_ok(),
-    )
-
-
-def find_open(token: str) -> Link:
-    """The link, while it can be opened. Spends nothing. Raises LinkGone, one answer for every reason."""
-    link: Link | None = db.session.scalar(
-        select(Link).where(Link.token_hash == hashed(token), *_still_open(now()))
-    )
-    if link is None or (link.kind == "files" and not items_of(link)):
-        raise LinkGone()
-    return link
-
-
-def record_page(link: Link, visitor: Visitor) -> None:
-    """Remember that the page was opened, once for each address and hour."""
-    link_id, hour = link.id, now() - timedelta(hours=1)
-    of_hour = (
-        LinkEvent.link_id == link_id,
-        LinkEvent.type == "page_opened",
-        LinkEvent.address == visitor.address,
-        LinkEvent.time > hour,
-    )
-    recent = select(LinkEvent.id).where(*of_hour).limit(1)
-    if db.session.scalar(recent) is not None:
-        return
-    with atomic(despite_get="one page_opened for each link, address and hour"):
-        db.session.execute(
-            select(Link.id).where(Link.id == link_id).with_for_update()
-        )  # of several at once one writes
-        if db.session.scalar(recent) is None:
-            _record(link_id, "page_opened", visitor)
-
-
-def check_link_password(link: Link, password: str | None, visitor: Visitor) -> None:
-    """Check the password before the claim; a wrong one is counted and remembered, and spends no use.
-
-    Raises PasswordRequired, PasswordWrong, RateLimited. Not to be called inside `atomic()`.
-    """
-    if link.password_hash is None:
-        return
-    if not password:
-        raise PasswordRequired()
-    link_id, stored, address = link.id, link.password_hash, address_key(visitor.address)
-    release()
-    with ONE_TRY[link_id % len(ONE_TRY)]:
-        WRONG_BY_ADDRESS.check(link_id, address)
-        WRONG_BY_LINK.check(link_id)
-        if check_password(stored, password):
-            return
-        WRONG_BY_ADDRESS.hit(link_id, address)
-        WRONG_BY_LINK.hit(link_id)
-    with atomic():
-        _record(link_id, "password_failed", visitor)
-    raise PasswordWrong()
-
-
-def claim(token: str, visitor: Visitor) -> Opened:
-    """Spend one use inside the present transaction: exactly as many win as there are uses, the others raise LinkGone.
-
-    The event is in the same transaction. The winner gets a ticket; the last use erases a note from the link, and the
-    ticket keeps a copy until it ends.
-    """
-    moment = now()
-    won = db.session.execute(
-        update(Link)
-        .where(Link.token_hash == hashed(token), *_still_open(moment))
-        .values(uses=Link.uses + 1)
-        .execution_options(synchronize_session=False)
-    )
-    if won.rowcount != 1:  # type: ignore[attr-defined]
-        raise LinkGone()
-    link = db.session.scalars(
-        select(Link).where(Link.token_hash == hashed(token)).execution_options(populate_existing=True)
-    ).one()
-    items = items_of(link)
-    if link.kind == "files" and not items:
-        raise LinkGone()
-    text, ticket = link.text, secrets.token_urlsafe(24)
-    expires_at = moment + TICKET_LIFE
-    db.session.add(LinkTicket(link_id=link.id, ticket_hash=hashed(ticket), text=text, expires_at=expires_at))
-    if link.state_at(moment) is State.USED:
-        link.text = None
-    _record(link.id, "opened", visitor)
-    db.session.flush()
-    return Opened(ticket, link, text, items, expires_at)
-
-
-def by_ticket(ticket: str) -> Opened:
-    """What a ticket still opens: not after its end, a revocation, the maker's end, or that of the last thing. Raises LinkGone."""
-    query = select(LinkTicket, Link).join(Link, Link.id == LinkTicket.link_id)
-    found = db.session.execute(
-        query.where(
-            LinkTicket.ticket_hash == hashed(ticket),
-            LinkTicket.expires_at > now(),
-            Link.revoked_at.is_(None),
-            _owner_ok(),
-        )
-    ).first()
-    if found is None:
-        raise LinkGone()
-    row, link = found
-    items = items_of(link)
-    if link.kind == "files" and not items:
-        raise LinkGone()
-    return Opened(ticket, link, row.text, items, row.expires_at)
-
-
-def send_item(ticket: str, item_id: str, visitor: Visitor, *, first_read: bool) -> Response:
-    """The bytes of one thing by a ticket; `first_read` remembers the download. Raises LinkGone."""
-    opened = by_ticket(ticket)
-    kind = next((item.kind for item in opened.link.items if item.item_id == item_id), None)
-    answering = provider(kind) if kind else None
-    if answering is None or item_id not in {item.id for item in opened.items}:
-        raise LinkGone()
-    owner_id, link_id = opened.link.owner_id, opened.link.id
-    if first_read:
-        with atomic(despite_get="the maker is told of each download"):
-            _record(link_id, "downloaded", visitor)
-    return answering.send(owner_id, item_id)
-
-
-# --- ending ------------------------------------------------------------------------------------------------------
+# --- cleaning up -------------------------------------------------------------------------------------------------
 
 
 def purge() -> None:
@@ -305,5 +290,5 @@ def purge() -> None:
         ).all()
         for link in over:
             if link.state_at(moment) is State.EXPIRED:
-                _record(link.id, "expired", None)
+                record(link.id, "expired")
             link.text, link.purged_at = None, moment

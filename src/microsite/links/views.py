@@ -1,29 +1,42 @@
-"""Pages of links: the maker's, and the recipient's."""
+"""The maker's pages of links. The recipient's are in `recipient`."""
 
 from __future__ import annotations
 
+from datetime import UTC
 from typing import Any
 
-from flask import Blueprint, Response, current_app, flash, redirect, render_template, request, url_for
+import segno
+from flask import Blueprint, current_app, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
+from markupsafe import Markup
 from wtforms import SelectChoice
 
 from microsite.core import clock
-from microsite.core.access import public, requires, wants_json, without_csrf
-from microsite.core.db import atomic, db, writes_on_get
-from microsite.core.exceptions import Forbidden, RateLimited, Unauthorized, ValidationFailed
-from microsite.core.identity import User
+from microsite.core.access import requires
+from microsite.core.db import atomic
+from microsite.core.exceptions import Conflict, ValidationFailed
+from microsite.core.identity import Role
 from microsite.core.pages import absolute
 from microsite.core.passwords import hash_password
-from microsite.core.sessions import client_address
 
-from . import queries, services
-from .forms import LIVES, USES, NewLink, OpenLink, Revoke
+from . import mailing, queries, services
+from .forms import (
+    DATE,
+    ENDINGS,
+    LIVES,
+    USES,
+    ChangeLink,
+    Confirm,
+    LinkTerms,
+    NewInvitation,
+    NewLink,
+    NewUploadRequest,
+)
 from .models import Link
-from .opening import json_body, opened_json
-from .policies import link_for
+from .policies import link_for, reported_link
 from .queries import provider
+from .services import Terms, UploadRequest
 
 bp = Blueprint(
     "links",
@@ -32,6 +45,7 @@ bp = Blueprint(
     static_folder="static/links",
     static_url_path="/static/links",
 )
+BULK_MAX = 100
 
 
 def share_action() -> dict[str, str] | None:
@@ -41,21 +55,7 @@ def share_action() -> dict[str, str] | None:
     return {"label": "Share", "icon": "link-45deg", "url": url_for("links.new")}
 
 
-def visitor() -> services.Visitor:
-    return services.Visitor(client_address(), request.user_agent.string)
-
-
-@bp.after_app_request  # also where no view of ours answers: 405, a refused host
-def keep_private(response: Response) -> Response:
-    """Nothing under a link is stored, indexed, or told to other sites."""
-    if request.path.startswith("/l/"):
-        response.headers["Cache-Control"] = "no-store"
-        response.headers["Referrer-Policy"] = "no-referrer"
-        response.headers["X-Robots-Tag"] = "noindex, nofollow"
-    return response
-
-
-# --- the maker's pages -------------------------------------------------------------------------------------------
+# --- lists -------------------------------------------------------------------------------------------------------
 
 
 @bp.get("/links/")
@@ -63,21 +63,42 @@ def keep_private(response: Response) -> Response:
 def index() -> ResponseReturnValue:
     """List the member's links with their state."""
     page = queries.links_of(current_user, current_app.config["PAGE_SIZE"], request.args.get("cursor"))
-    items = {link.id: queries.items_of(link) for link in page.items}
-    states = {link.id: queries.state_of(link, items[link.id]) for link in page.items}
-    older = url_for("links.index", cursor=page.next_cursor) if page.next_cursor else None
-    opened = queries.first_opened(list(page.items))
-    soon = clock.now().timestamp() + 3600
+    items = queries.items_of_all(page.items)
     return render_template(
-        "links/index.html",
-        links=page.items,
-        items=items,
-        states=states,
-        opened=opened,
-        older=older,
-        soon=soon,
-        base=url_for("links.index"),
-    )
+        "links/index.html", links=page.items, items=items, base=url_for("links.index"),
+        states={link.id: queries.state_of(link, items[link.id]) for link in page.items},
+        older=url_for("links.index", cursor=page.next_cursor) if page.next_cursor else None,
+        soon=clock.now().timestamp() + 3600, form=Confirm(),
+        reports=queries.count_reported() if current_user.may("links:moderate") else 0,
+    )  # fmt: skip
+
+
+@bp.post("/links/selected")
+@requires("links:use")
+def change_selected() -> ResponseReturnValue:
+    """Withdraw or delete the links that were chosen."""
+    chosen = request.form.getlist("link")[:BULK_MAX]
+    if not chosen:
+        flash("No link was chosen.", "warning")
+        return redirect(url_for("links.index"), 303)
+    if request.form.get("sure") != "yes":
+        links = [link_for(current_user, public_id) for public_id in chosen]
+        action = "delete" if request.form.get("action") == "delete" else "revoke"
+        return render_template("links/selected.html", links=links, action=action, form=Confirm())
+    with atomic():
+        for public_id in chosen:
+            link = link_for(current_user, public_id)
+            if request.form.get("action") == "delete":
+                services.delete_link(link)
+            else:
+                services.revoke(link)
+    done = "deleted" if request.form.get("action") == "delete" else "withdrawn"
+    count = len(chosen)
+    flash(f"{count} link{' is' if count == 1 else 's are'} {done}.", "success")
+    return redirect(url_for("links.index"), 303)
+
+
+# --- making ------------------------------------------------------------------------------------------------------
 
 
 @bp.get("/links/new")
@@ -90,18 +111,43 @@ def new() -> ResponseReturnValue:
 def _new_page(form: NewLink, chosen: list[str], status: int = 200) -> ResponseReturnValue:
     answering = provider("files")
     items = answering.own(current_user, chosen[:100]) if answering and chosen else []
-    _offer_choices(form)
+    offer_choices(form)
     return render_template("links/new.html", form=form, items=items), status
 
 
-def _offer_choices(form: NewLink) -> None:
+def offer_choices(form: LinkTerms) -> None:
     """Offer what the operator's ceilings allow."""
     longest = int(current_app.config["LINK_EXPIRY_MAX"].total_seconds())
     lives = [life for life in LIVES if int(life.value) <= longest]
-    form.expires_in.choices = lives or [SelectChoice(str(longest), "as long as possible")]
+    form.expires_in.choices = [
+        *(lives or [SelectChoice(str(longest), "as long as possible")]),
+        SelectChoice(DATE, "a date"),
+    ]
     most = current_app.config["LINK_USES_MAX"]
     if most is not None:
         form.max_uses.choices = [uses for uses in USES if uses.value and int(uses.value) <= most]
+    form.shorten_to.choices = [end for end in ENDINGS if not end.value or int(end.value) <= longest]
+
+
+def terms_of(form: LinkTerms) -> Terms:
+    """The terms that a form asks for; hashes its password, so not inside `atomic()`. Raises ValidationFailed."""
+    if form.expires_in.data == DATE:
+        if form.expires_at.data is None:
+            raise ValidationFailed({"expires_at": ["Choose the date and time at which it ends."]})
+        expires_in = round((form.expires_at.data.replace(tzinfo=UTC) - clock.now()).total_seconds())
+        if expires_in < 1:
+            raise ValidationFailed({"expires_at": ["That time is past already."]})
+        longest = int(current_app.config["LINK_EXPIRY_MAX"].total_seconds())
+        if expires_in > longest:
+            raise ValidationFailed({"expires_at": [f"A link lives up to {longest // 86400} days here."]})
+    else:
+        expires_in = int(form.expires_in.data)
+    return Terms(
+        expires_in=expires_in, max_uses=int(form.max_uses.data) if form.max_uses.data else None,
+        password_hash=hash_password(form.password.data) if form.password.data else None, title=form.title.data or "",
+        note=form.note.data or "", notify=form.notify.data, show_items=form.show_items.data, hold=form.hold.data,
+        shorten_to=int(form.shorten_to.data) if form.shorten_to.data else None, name=(form.name.data or "").strip() or None,
+    )  # fmt: skip
 
 
 @bp.post("/links/")
@@ -110,43 +156,142 @@ def create() -> ResponseReturnValue:
     """Make the link and show its address, this once."""
     form = NewLink()
     files = request.form.getlist("file")
-    _offer_choices(form)
+    offer_choices(form)
     if not form.validate():
         return _new_page(form, files, 422)
-    if not files and not (form.text.data or "").strip():
-        form.refuse(ValidationFailed({"text": ["Write a note, or choose files to share."]}))
-        return _new_page(form, files, 422)
-    hashed = hash_password(form.password.data) if form.password.data else None
     try:
-        with atomic():
-            link, token = services.create_link(
-                current_user, files=files or None, text=None if files else form.text.data, expires_in=int(form.expires_in.data),
-                max_uses=int(form.max_uses.data) if form.max_uses.data else None, password_hash=hashed,
-                title=form.title.data or "", note=form.note.data or "",
-            )  # fmt: skip
+        if not files and not (form.text.data or "").strip():
+            raise ValidationFailed({"text": ["Write a note, or choose files to share."]})
+        return _made(form, files=files or None, text=None if files else form.text.data)
     except ValidationFailed as refused:
         form.refuse(refused)
         return _new_page(form, files, 422)
+
+
+@bp.route("/links/ask", methods=["GET", "POST"])
+@requires("links:use")
+def ask_for_files() -> ResponseReturnValue:
+    """Make an upload request."""
+    form = NewUploadRequest(max_uses="5", expires_in="604800", notify=True)
+    offer_choices(form)
+    if form.validate_on_submit():
+        try:
+            types = tuple((form.types.data or "").replace(",", " ").split())
+            size = int(form.max_size.data) if form.max_size.data else None
+            return _made(
+                form, upload=UploadRequest(max_files=form.max_files.data, max_size=size, types=types)
+            )
+        except ValidationFailed as refused:
+            form.refuse(refused)
+    return render_template("links/ask.html", form=form), form.status
+
+
+@bp.route("/links/invite", methods=["GET", "POST"])
+@requires("links:invite")
+def invite() -> ResponseReturnValue:
+    """Make an invitation."""
+    form = NewInvitation(expires_in="604800", role=Role.MEMBER.value)
+    offer_choices(form)
+    own = Role(current_user.role).rank
+    form.role.choices = [SelectChoice(role.value, role.value) for role in Role if role.rank <= own]
+    form.max_uses.choices = [SelectChoice("1", "once")]
+    form.max_uses.data = "1"
+    if form.validate_on_submit():
+        try:
+            return _made(form, role=Role(form.role.data), people=form.people.data)
+        except ValidationFailed as refused:
+            form.refuse(refused)
+    return render_template("links/invite.html", form=form), form.status
+
+
+def _made(form: LinkTerms, *, people: int | None = None, **thing: Any) -> ResponseReturnValue:
+    """Make one link, or one for each recipient, and show their addresses. Raises ValidationFailed."""
+    addresses = mailing.checked_addresses(form.recipients.data or "")
+    terms = terms_of(form)
+    if people is not None:
+        terms = Terms(**(vars(terms) | {"max_uses": people}))
+    if addresses and terms.name:
+        raise ValidationFailed({"name": ["A public name is for everybody; leave the addresses out."]})
+    with atomic():
+        made = []
+        for address in addresses or [""]:
+            link, token = services.create_link(current_user, terms, recipient=address, **thing)
+            made.append((link, link_url(token)))
+            if address and mailing.can_send():
+                mailing.send(link, link_url(token), address)
+    return made_page(made), 201
+
+
+def made_page(made: list[tuple[Link, str]]) -> str:
+    """The page that shows new links, this once."""
     return render_template(
-        "links/made.html", link=link, url=link_url(token), items=queries.items_of(link)
-    ), 201
+        "links/made.html", made=made, link=made[0][0], url=made[0][1], sent=mailing.can_send(),
+        code=qr_code(made[0][1]), messages=[mailing.message(link, url) for link, url in made],
+        items=queries.items_of(made[0][0]),
+    )  # fmt: skip
+
+
+def qr_code(url: str) -> Markup:
+    """The QR code (ISO/IEC 18004) of an address as an SVG element."""
+    drawn = segno.make(url, error="m").svg_inline(scale=4, border=4, dark="#000", light="#fff", omitsize=True)
+    return Markup(drawn)  # noqa: S704 - paths that a library drew; no text of anybody is in them
 
 
 def link_url(token: str) -> str:
     return absolute(url_for("links.open_link", token=token))
 
 
+# --- one link ----------------------------------------------------------------------------------------------------
+
+
 @bp.get("/links/<link_id>")
 @requires("links:use")
 def show(link_id: str) -> ResponseReturnValue:
     """Show what a link hands out, its state, and what happened to it."""
-    link = link_for(current_user, link_id)
+    return _show(link_for(current_user, link_id), ChangeLink(formdata=None))
+
+
+def _show(link: Link, change: ChangeLink, status: int = 200) -> ResponseReturnValue:
     items = queries.items_of(link)
-    events = queries.events_of(link, 100, None).items
-    state = queries.state_of(link, items)
+    longest = int(current_app.config["LINK_EXPIRY_MAX"].total_seconds())
+    change.expires_in.choices = [
+        SelectChoice(life.value, f"{life.label} from now") for life in LIVES if int(life.value) <= longest
+    ]
+    page = queries.events_of(link, 100, request.args.get("cursor"))
     return render_template(
-        "links/show.html", link=link, items=items, state=state, events=events, form=Revoke()
-    )
+        "links/show.html", link=link, items=items, state=queries.state_of(link, items), events=page.items,
+        older=url_for("links.show", link_id=link.public_id, cursor=page.next_cursor) if page.next_cursor else None,
+        form=Confirm(), change=change, url=link_url(link.name) if link.name else None,
+    ), status  # fmt: skip
+
+
+@bp.post("/links/<link_id>/extend")
+@requires("links:use")
+def extend(link_id: str) -> ResponseReturnValue:
+    """Give an open link another end."""
+    link = link_for(current_user, link_id)
+    form = ChangeLink()
+    form.expires_in.choices = LIVES
+    try:
+        if not form.validate():
+            return _show(link, form, 422)
+        with atomic():
+            services.change_link(link_for(current_user, link_id), expires_in=int(form.expires_in.data))
+    except (ValidationFailed, Conflict) as refused:
+        form.expires_in.errors = [refused.detail]
+        return _show(link_for(current_user, link_id), form, refused.status)
+    flash("The link has its new end.", "success")
+    return redirect(url_for("links.show", link_id=link_id), 303)
+
+
+@bp.post("/links/<link_id>/notify")
+@requires("links:use")
+def notify(link_id: str) -> ResponseReturnValue:
+    """Be told of openings, or no longer."""
+    with atomic():
+        link = link_for(current_user, link_id)
+        services.change_link(link, notify=not link.notify)
+    return redirect(url_for("links.show", link_id=link_id), 303)
 
 
 @bp.post("/links/<link_id>/revoke")
@@ -159,69 +304,36 @@ def revoke(link_id: str) -> ResponseReturnValue:
     return redirect(url_for("links.show", link_id=link_id), 303)
 
 
-# --- the recipient's pages ---------------------------------------------------------------------------------------
-
-
-@bp.get("/l/<rest:token>", merge_slashes=False)
-@public
-@writes_on_get("one page_opened for each link, address and hour")
-def open_link(token: str) -> ResponseReturnValue:
-    """Say who sends something and what opening it does; spends nothing."""
-    link = services.find_open(token)
-    if request.method == "GET" and link.owner_id != current_user.id:
-        services.record_page(link, visitor())
-    if wants_json():
-        return {"has_password": link.password_hash is not None}
-    return _recipient_page(link, OpenLink(formdata=None))
-
-
-def _recipient_page(link: Link, form: OpenLink) -> str:
-    return render_template(
-        "links/open.html", link=link, sender=db.session.get(User, link.owner_id), form=form
-    )
-
-
-@bp.post("/l/<rest:token>", merge_slashes=False)
-@public
-@without_csrf("knowing the address is the right to open it, and no session is used or made")
-def claim(token: str) -> ResponseReturnValue:
-    """Open the link: check the password, spend a use, and hand out a ticket."""
-    if request.headers.get("Sec-Fetch-Site") == "cross-site":
-        raise Forbidden(
-            "This link was not opened from its own page. Open its address and press the button there."
-        )
-    as_json = wants_json()
-    password = json_body() if as_json else request.form.get("password")
-    link = services.find_open(token)
-    try:
-        services.check_link_password(link, password, visitor())
-    except (Unauthorized, RateLimited) as refused:
-        if as_json:
-            raise
-        form = OpenLink()
-        form.password.errors = [refused.detail]
-        return _recipient_page(services.find_open(token), form), refused.status, refused.headers
+@bp.post("/links/<link_id>/delete")
+@requires("links:use")
+def delete(link_id: str) -> ResponseReturnValue:
+    """Delete a link with its history."""
     with atomic():
-        opened = services.claim(token, visitor())
-        answer: Any = opened_json(opened) if as_json else None
-    return answer if as_json else redirect(url_for("links.opened", ticket=opened.ticket), 303)
+        services.delete_link(link_for(current_user, link_id))
+    flash("The link is deleted.", "success")
+    return redirect(url_for("links.index"), 303)
 
 
-@bp.get("/l/t/<ticket>")
-@public
-def opened(ticket: str) -> ResponseReturnValue:
-    """Show what was opened, for as long as the ticket lives."""
-    found = services.by_ticket(ticket)
-    return render_template(
-        "links/opened.html", opened=found, link=found.link, sender=db.session.get(User, found.link.owner_id)
-    )
+# --- what was reported -------------------------------------------------------------------------------------------
 
 
-@bp.get("/l/t/<ticket>/<item_id>")
-@public
-@writes_on_get("the maker is told of each download")
-def download(ticket: str, item_id: str) -> ResponseReturnValue:
-    """Give the bytes of one thing; Range works and costs no further use."""
-    asked = request.range
-    first_read = request.method == "GET" and (asked is None or any(start == 0 for start, _ in asked.ranges))
-    return services.send_item(ticket, item_id, visitor(), first_read=first_read)
+@bp.get("/links/reported")
+@requires("links:moderate")
+def reported() -> ResponseReturnValue:
+    """List the links that recipients reported."""
+    return render_template("links/reported.html", found=queries.reported(), form=Confirm())
+
+
+@bp.post("/links/reported/<link_id>")
+@requires("links:moderate")
+def settle(link_id: str) -> ResponseReturnValue:
+    """Take a reported link down, or leave it."""
+    down = request.form.get("action") == "down"
+    with atomic():
+        link = reported_link(link_id)
+        if down:
+            services.take_down(link)
+        else:
+            services.settle_reports(link)
+    flash("The link is taken down." if down else "The report is settled; the link stays.", "success")
+    return redirect(url_for("links.reported"), 303)

@@ -116,4 +116,15 @@ for (const button of document.querySelectorAll("dialog [data-close]")) {
   button.addEventListener("click", () => button.closest("dialog").close());
 }
 
+for (const bar of document.querySelectorAll("[data-selection]")) {
+  const boxes = document.querySelectorAll(`[form="${bar.dataset.selection}"][type=checkbox]`);
+  const update = () => {
+    const count = [...boxes].filter((box) => box.checked).length;
+    bar.hidden = !count;
+    bar.querySelector("[data-count]").textContent = `${count} selected`;
+  };
+  boxes.forEach((box) => box.addEventListener("change", update));
+  update();
+}
+
 document.querySelector(".summary")?.focus();

@@ -1,10 +1,10 @@
 // Uploads without leaving the page: drop or choose, one request for each file, bar, speed, time left, retry.
-import { say } from "../shell.js";
+import { say } from "./shell.js";
 
 const form = document.querySelector("[data-upload]");
 const input = form.querySelector("input[type=file]");
 const tray = document.querySelector("[data-tray]");
-const token = document.querySelector("meta[name=csrf-token]").content;
+const token = document.querySelector("meta[name=csrf-token]")?.content;
 const AT_ONCE = 2;
 const waiting = [];
 let running = 0;
@@ -44,7 +44,7 @@ function add(files) {
 
 function next() {
   while (running < AT_ONCE && waiting.length) send(waiting.shift());
-  if (!running && !waiting.length && arrived && !failed) location.reload();
+  if (!running && !waiting.length && arrived && !failed) location.assign(form.dataset.done ?? location.href);
 }
 
 function send(item) {
@@ -96,7 +96,7 @@ function send(item) {
   request.onerror = () => end("the connection broke", false);
   request.onabort = () => end("cancelled", false);
   request.open("PUT", form.dataset.upload + encodeURIComponent(file.name));
-  request.setRequestHeader("X-CSRFToken", token);
+  if (token) request.setRequestHeader("X-CSRFToken", token);
   request.setRequestHeader("Accept", "application/json");
   request.send(file);
 }
@@ -130,14 +130,3 @@ addEventListener("drop", (event) => {
 addEventListener("paste", (event) => {
   if (event.clipboardData?.files.length) add([...event.clipboardData.files]);
 });
-
-for (const bar of document.querySelectorAll("[data-selection]")) {
-  const boxes = document.querySelectorAll(`[form="${bar.dataset.selection}"][type=checkbox]`);
-  const update = () => {
-    const count = [...boxes].filter((box) => box.checked).length;
-    bar.hidden = !count;
-    bar.querySelector("[data-count]").textContent = `${count} selected`;
-  };
-  boxes.forEach((box) => box.addEventListener("change", update));
-  update();
-}

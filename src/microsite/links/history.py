@@ -1,0 +1,71 @@
+"""What happened to a link: events in the transaction that makes them true, and word to the maker who asked for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import select
+
+from microsite.core.clock import now
+from microsite.core.db import atomic, db
+from microsite.core.identity import User
+from microsite.core.mailer import send_mail
+from microsite.core.pages import absolute
+from microsite.core.throttle import address_key
+
+from .models import Link, LinkEvent
+
+PAGES_PER_HOUR = 200
+"""Looks at one link's page that are remembered within an hour; a link that everybody finds would fill the table."""
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """Who opens a link, as far as it is known."""
+
+    address: str
+    agent: str
+
+
+def record(link_id: int, event: str, visitor: Visitor | None = None, detail: str = "") -> None:
+    """Add an event to the present transaction."""
+    address, agent = (visitor.address, visitor.agent) if visitor else ("", "")
+    db.session.add(
+        LinkEvent(link_id=link_id, type=event, address=address[:45], agent=agent[:200], detail=detail[:255])
+    )
+
+
+def record_page(link: Link, visitor: Visitor) -> None:
+    """Remember that the page was looked at, once for each network address and hour."""
+    link_id, key = link.id, address_key(visitor.address)
+    if _seen_this_hour(link_id, key):
+        return
+    with atomic(despite_get="one page_opened for each link, address and hour"):
+        db.session.execute(  # of several at once one writes
+            select(Link.id).where(Link.id == link_id).with_for_update(key_share=True)
+        )
+        if not _seen_this_hour(link_id, key):
+            record(link_id, "page_opened", visitor)
+
+
+def _seen_this_hour(link_id: int, key: str) -> bool:
+    since = LinkEvent.time > now() - timedelta(hours=1)
+    of_hour = select(LinkEvent.address).where(
+        LinkEvent.link_id == link_id, LinkEvent.type == "page_opened", since
+    )
+    seen = db.session.scalars(of_hour.limit(PAGES_PER_HOUR)).all()
+    return len(seen) == PAGES_PER_HOUR or any(address_key(address) == key for address in seen)
+
+
+def tell_owner(link: Link, template: str, **values: object) -> None:
+    """Queue a mail to the maker, in the present transaction."""
+    owner = db.session.get(User, link.owner_id)
+    assert owner is not None
+    title = link.title or {"text": "your note", "upload": "your upload request"}.get(link.kind, "your files")
+    send_mail(
+        owner.email,
+        {"opened": f"Opened: {title}", "received": f"Files arrived: {title}"}[template],
+        f"links/mail/{template}.txt",
+        link=link, owner=owner, title=title, moment=now(), address=absolute(f"/links/{link.public_id}"), **values,
+    )  # fmt: skip

@@ -1,0 +1,103 @@
+"""Files that outsiders send in by an upload request. They take the same way in as every other upload."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from flask import current_app
+from sqlalchemy import update
+
+from microsite.core.db import db
+from microsite.core.exceptions import Conflict, QuotaExceeded, TypeNotAllowed, Unavailable
+from microsite.core.identity import User
+from microsite.core.sharing import Inbox
+from microsite.core.uploads import Received
+
+from .exceptions import LinkGone
+from .history import Visitor, record, tell_owner
+from .models import Kind, Link, LinkItem, LinkTicket
+from .opening import Opened
+from .queries import inbox
+from .services import hashed
+
+FULL = "This request takes {most} files altogether, and {left} more fit."
+
+
+def files_left(link: Link) -> int:
+    return max(0, (link.upload_files_max or 0) - link.received)
+
+
+class Receiver:
+    """What one sender may send in now. Raises LinkGone for a ticket of another kind of link."""
+
+    def __init__(self, opened: Opened) -> None:
+        link, taking = opened.link, inbox()
+        owner = db.session.get(User, link.owner_id)
+        if link.kind != Kind.UPLOAD or taking is None or owner is None or not taking.may_receive(owner):
+            raise LinkGone()
+        self.ticket_hash, self.link_id, self.owner_id = hashed(opened.ticket), link.id, owner.id
+        self.counts = not opened.of_owner
+        self.inbox: Inbox = taking
+        self.types = [word for word in link.upload_types.split(",") if word]
+        self.most, self.left = link.upload_files_max or 0, files_left(link)
+        ceiling: int = current_app.config["MAX_FILE_SIZE"]
+        self.limit = min(link.upload_size_max or ceiling, ceiling)
+
+    def accept(self, name: str) -> None:
+        """Before a file is read. Raises TypeNotAllowed, Conflict."""
+        if self.left == 0:
+            raise Conflict(FULL.format(most=self.most, left=0))
+        if self.types and name.rpartition(".")[2].lower() not in self.types:
+            raise TypeNotAllowed(f"{name[:80]} is not accepted; files here end in {', '.join(self.types)}.")
+        self.inbox.check_name(name)
+
+    def fits(self, size: int) -> None:
+        """Before the body is read. Raises Unavailable; how much room its owner has is nobody's business here."""
+        owner = db.session.get(User, self.owner_id)
+        assert owner is not None
+        try:
+            self.inbox.check_room(owner, size)
+        except QuotaExceeded:
+            raise _no_room() from None
+
+    def take(self, received: Sequence[Received], visitor: Visitor) -> int:
+        """Give the files to the owner inside the present transaction, all or none; returns how many.
+
+        Raises Conflict beyond the number that was asked for, Unavailable without room, LinkGone after a withdrawal.
+        """
+        count = len(received)
+        fits = (
+            Link.id == self.link_id,
+            Link.revoked_at.is_(None),
+            Link.received + count <= Link.upload_files_max,
+        )
+        done = db.session.execute(
+            update(Link)
+            .where(*fits)
+            .values(received=Link.received + count)
+            .execution_options(synchronize_session=False)
+        )
+        link = db.session.get(Link, self.link_id, populate_existing=True)
+        if link is None or link.revoked_at is not None:
+            raise LinkGone()
+        if done.rowcount != 1:  # type: ignore[attr-defined]
+            raise Conflict(FULL.format(most=self.most, left=files_left(link)))
+        owner = db.session.get(User, self.owner_id)
+        assert owner is not None
+        try:
+            items = self.inbox.take(owner, [(one.name, one.stored) for one in received])
+        except QuotaExceeded:
+            raise _no_room() from None
+        first = link.received - count
+        for number, item in enumerate(items):
+            db.session.add(LinkItem(link_id=link.id, kind="files", item_id=item.id, position=first + number))
+            record(link.id, "received", visitor, item.name)
+        of_ticket = update(LinkTicket).where(LinkTicket.ticket_hash == self.ticket_hash)
+        db.session.execute(of_ticket.values(received=LinkTicket.received + count))
+        if link.notify:
+            tell_owner(link, "received", names=[item.name for item in items])
+        return count
+
+
+def _no_room() -> Unavailable:
+    return Unavailable("There is no room for this here now. Tell whoever sent you the link.")

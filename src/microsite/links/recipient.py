@@ -1,0 +1,294 @@
+"""Pages and JSON for recipients, who have no account: what a link is, its one button, and what it opened.
+
+GET never spends anything. What a preview, a scanner or a browser looking ahead can see names neither things nor sizes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from typing import Any
+
+from flask import Response, current_app, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_login import current_user
+
+from microsite.core.access import public, takes_uploads, wants_json, without_csrf
+from microsite.core.db import atomic, db, writes_on_get
+from microsite.core.downloads import may_show
+from microsite.core.exceptions import DomainError, Forbidden, RateLimited, Unauthorized, ValidationFailed
+from microsite.core.headers import content_policy
+from microsite.core.identity import User
+from microsite.core.sessions import client_address
+from microsite.core.throttle import address_key
+from microsite.core.uploads import receive_body, receive_form
+
+from . import opening
+from .answers import Given, before_json, json_body, opened_json
+from .exceptions import WordWrong
+from .forms import OpenLink, ReportLink
+from .history import Visitor, record_page
+from .models import Kind, Link
+from .queries import items_of, provider
+from .receiving import Receiver
+from .views import bp
+
+BY_ADDRESS = "knowing the address is the right to open it, and no session is used or made"
+TEXT_SHOWN = 100_000
+COOKIE = "ticket"
+WORDS = (
+    "anchor apple basket bridge button candle castle cherry cloud copper dolphin feather forest garden ginger harbor "
+    "island jacket kettle ladder lantern lemon marble meadow mirror mountain needle orange paper pebble pencil planet "
+    "pocket rabbit ribbon river saddle sailor silver spoon stable summer sunset teapot thunder ticket tiger timber tunnel "
+    "turtle valley velvet violin walnut weather whistle willow window winter wonder yellow zebra"
+).split()
+
+
+def visitor() -> Visitor:
+    return Visitor(client_address(), request.user_agent.string)
+
+
+@bp.after_app_request  # also where no view of ours answers: 405, a refused host
+def keep_private(response: Response) -> Response:
+    """Nothing under a link is stored, indexed, or told to other sites."""
+    if request.path.startswith("/l/"):
+        response.headers["Cache-Control"] = "no-store"
+        response.headers["Referrer-Policy"] = "no-referrer"
+        response.headers["X-Robots-Tag"] = "noindex, nofollow"
+    return response
+
+
+# --- before the claim --------------------------------------------------------------------------------------------
+
+
+@bp.get("/l/<rest:token>", merge_slashes=False)
+@public
+@writes_on_get("one page_opened for each link, address and hour")
+def open_link(token: str) -> ResponseReturnValue:
+    """Say who sends something and what opening it does; spends nothing."""
+    link = opening.find_open(token)
+    if request.method == "GET" and link.owner_id != current_user.id:
+        record_page(link, visitor())
+    if wants_json():
+        return before_json(link)
+    return _recipient_page(link, token, OpenLink(formdata=None))
+
+
+def _recipient_page(link: Link, token: str, form: OpenLink) -> str:
+    return render_template(
+        "links/open.html", link=link, sender=db.session.get(User, link.owner_id), form=form, token=token,
+        word=hold_word(token) if link.hold else None, report=ReportLink(formdata=None),
+        items=items_of(link) if link.show_items and link.kind == Kind.FILES else [],
+        mine=link.owner_id == current_user.id,
+    )  # fmt: skip
+
+
+def hold_word(token: str) -> str:
+    """The word of a link that must be held or typed: a scanner that clicks does neither."""
+    digest = hmac.new(current_app.secret_key.encode(), f"hold:{token}".encode(), hashlib.sha256).digest()  # type: ignore[union-attr]
+    return WORDS[digest[0] % len(WORDS)]
+
+
+# --- the claim ---------------------------------------------------------------------------------------------------
+
+
+@bp.post("/l/<rest:token>", merge_slashes=False)
+@public
+@without_csrf(BY_ADDRESS)
+def claim(token: str) -> ResponseReturnValue:
+    """Open the link: check password and proof, spend a use, and hand out a ticket; with Accept: application/zip, all files."""
+    refuse_unasked()
+    as_zip = request.accept_mimetypes.best == "application/zip"
+    as_json = not as_zip and wants_json()
+    given = json_body() if as_json else Given(request.form.get("password"), request.form.get("proof"))
+    link = opening.find_open(token)
+    if link.kind == Kind.INVITATION:
+        return _to_registration(token, as_json=as_json)
+    if not as_json and not as_zip and link.owner_id == current_user.id:
+        with atomic():
+            return _to_opened(opening.owner_ticket(opening.find_open(token)))
+    try:
+        if (
+            link.hold
+            and not as_json
+            and not as_zip
+            and request.form.get("word", "").strip().lower() != hold_word(token)
+        ):
+            raise WordWrong()
+        opening.check_link_password(link, given.password, visitor())
+        opening.check_proof(opening.find_open(token), given.proof)
+    except (Unauthorized, RateLimited, ValidationFailed) as refused:
+        if as_json or as_zip:
+            raise
+        return (
+            _recipient_page(opening.find_open(token), token, _refused(refused)),
+            refused.status,
+            refused.headers,
+        )
+    with atomic():
+        opened = opening.claim(token, visitor(), in_browser=not (as_json or as_zip))
+        answer: Any = opened_json(opened) if as_json else None
+    if as_zip and opened.link.kind == Kind.FILES:
+        return opening.send_all(opening.by_ticket(opened.ticket), visitor())
+    return answer if as_json else _to_opened(opened)
+
+
+def refuse_unasked() -> None:
+    """Raise Forbidden for what comes from another site's page, or from a browser that only looks ahead."""
+    if request.headers.get("Sec-Fetch-Site") == "cross-site":
+        raise Forbidden(
+            "This link was not opened from its own page. Open its address and press the button there."
+        )
+    if "prefetch" in request.headers.get("Sec-Purpose", request.headers.get("Purpose", "")):
+        raise Forbidden("A browser that only looks ahead opens nothing here.")
+
+
+def _refused(refused: DomainError) -> OpenLink:
+    form = OpenLink()
+    if isinstance(refused, ValidationFailed):
+        form.refuse(refused)
+    else:
+        form.password.errors = [refused.detail]
+    return form
+
+
+def _to_opened(opened: opening.Opened) -> Response:
+    """To the page of a ticket, whose cookie only this browser has."""
+    address = url_for("links.opened", ticket=opened.ticket)
+    response: Any = redirect(address, 303)
+    if opened.cookie:
+        response.set_cookie(
+            COOKIE, opened.cookie, path=address, expires=opened.expires_at, httponly=True, samesite="Lax",
+            secure=current_app.config["SESSION_COOKIE_SECURE"],
+        )  # fmt: skip
+    return response  # type: ignore[no-any-return]
+
+
+def _to_registration(token: str, *, as_json: bool) -> ResponseReturnValue:
+    address = f"{current_app.config['REGISTER_PATH']}?invitation={token}"
+    if as_json:
+        return {"kind": "invitation", "url": current_app.config["BASE_URL"] + address}
+    return redirect(address, 303)
+
+
+# --- after the claim ---------------------------------------------------------------------------------------------
+
+
+def _by_ticket(ticket: str) -> opening.Opened:
+    return opening.by_ticket(ticket, request.cookies.get(COOKIE))
+
+
+@bp.get("/l/t/<ticket>")
+@public
+@content_policy(media_src="'self'")
+def opened(ticket: str) -> ResponseReturnValue:
+    """Show what was opened, for as long as the ticket lives."""
+    found = _by_ticket(ticket)
+    link = found.link
+    common = {
+        "opened": found,
+        "link": link,
+        "sender": db.session.get(User, link.owner_id),
+        "report": ReportLink(formdata=None),
+    }
+    if link.kind == Kind.UPLOAD:
+        return render_template("links/send.html", receiver=Receiver(found), problem=None, **common)
+    return render_template("links/opened.html", previews=_previews(found), **common)
+
+
+def _previews(found: opening.Opened) -> dict[str, Any]:
+    """How each thing can be shown on the page: "image", "video", "audio", or the text itself."""
+    shown: dict[str, Any] = {}
+    for item in found.items:
+        kind = item.media_type.partition("/")[0]
+        if not may_show(item.media_type) or kind not in ("image", "video", "audio", "text"):
+            continue
+        shown[item.id] = {"kind": kind}
+        answering = provider("files")
+        if kind == "text" and answering is not None:
+            beginning = answering.beginning(found.link.owner_id, item.id, TEXT_SHOWN)
+            shown[item.id]["text"] = beginning.decode("utf-8", "replace")
+    return shown
+
+
+@bp.get("/l/t/<ticket>/all")
+@public
+@writes_on_get("the maker is told of each download")
+def download_all(ticket: str) -> ResponseReturnValue:
+    """Give everything as one zip."""
+    found = _by_ticket(ticket)
+    if request.method == "HEAD":
+        return "", 200, {"Content-Type": "application/zip"}
+    return opening.send_all(found, visitor())
+
+
+@bp.get("/l/t/<ticket>/i/<item_id>")
+@public
+@writes_on_get("the maker is told of each download")
+def download(ticket: str, item_id: str) -> ResponseReturnValue:
+    """Give the bytes of one thing; Range works and costs no further use. With `?inline` it is shown where that is safe."""
+    asked = request.range
+    inline = "inline" in request.args
+    from_start = request.method == "GET" and (asked is None or any(start == 0 for start, _ in asked.ranges))
+    return opening.send_item(_by_ticket(ticket), item_id, visitor(), from_start=from_start, inline=inline)
+
+
+@bp.post("/l/t/<ticket>/send/")
+@public
+@takes_uploads
+@without_csrf(BY_ADDRESS)
+def send_in(ticket: str) -> ResponseReturnValue:
+    """Take the files of a sender's form."""
+    refuse_unasked()
+    receiver = Receiver(_by_ticket(ticket))
+    try:
+        with receive_form(receiver.limit, receiver.accept, receiver.fits, proven=True) as received, atomic():
+            count = receiver.take(received, visitor())
+    except DomainError as refused:
+        if wants_json():
+            raise
+        return _send_page(ticket, refused.detail), refused.status
+    if wants_json():
+        return {"received": count}, 201
+    return redirect(url_for("links.opened", ticket=ticket), 303)
+
+
+def _send_page(ticket: str, problem: str) -> str:
+    found = _by_ticket(ticket)
+    return render_template(
+        "links/send.html", opened=found, link=found.link, sender=db.session.get(User, found.link.owner_id),
+        receiver=Receiver(found), problem=problem, report=ReportLink(formdata=None),
+    )  # fmt: skip
+
+
+@bp.put("/l/t/<ticket>/send/<path:name>")
+@public
+@takes_uploads
+@without_csrf(BY_ADDRESS)
+def send_one(ticket: str, name: str) -> ResponseReturnValue:
+    """Take one file as a raw body."""
+    refuse_unasked()
+    receiver = Receiver(_by_ticket(ticket))
+    receiver.accept(name)
+    with receive_body(name, receiver.limit, receiver.fits, proven=True) as received, atomic():
+        count = receiver.take([received], visitor())
+    return {"received": count}, 201
+
+
+@bp.post("/l/report")
+@public
+@without_csrf(BY_ADDRESS)
+def report_link() -> ResponseReturnValue:
+    """Tell the administrators that a link is being abused; it is named by its token, or by a ticket of it."""
+    refuse_unasked()
+    form = ReportLink()
+    if request.form.get("ticket"):
+        link = _by_ticket(request.form["ticket"]).link
+    else:
+        link = opening.find_open(request.form.get("token", ""))
+    if not form.validate():
+        return render_template("links/report.html", form=form), 422
+    opening.REPORTS.spend(address_key(visitor().address))
+    with atomic():
+        opening.report(link, form.reason.data or "", visitor())
+    return render_template("links/report.html", form=None)
