@@ -26,7 +26,11 @@ def put(
 
 def make_link(client: Any, key: dict[str, str], **fields: Any) -> dict[str, Any]:
     """Make a link by the API; a note where nothing else is said. Gives the Link with its path."""
-    given = fields if {"files", "text"} & set(fields) else {"text": "the secret"} | fields
+    given = (
+        fields
+        if {"files", "text", "encrypted", "upload", "invitation"} & set(fields)
+        else {"text": "the secret"} | fields
+    )
     answer = client.post("/api/v1/links", json=given, headers=key)
     assert answer.status_code == 201, answer.json
     found: dict[str, Any] = answer.json

@@ -1,6 +1,6 @@
 """A process full of threads that all want the same link at the same moment; the tests of the race start several.
 
-    racers.py open URL COUNT      by HTTP, each thread on a connection of its own
+    racers.py open URL COUNT      by HTTP, each thread on a connection of its own, in turn as page, JSON and zip
     racers.py claim TOKEN COUNT   by `claim()`, on the site that the environment names
 
 Says "ready", waits for a line, and prints a JSON list: what each thread got.
@@ -16,20 +16,20 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
+DOORS = ("text/html", "application/json", "application/zip")
 
-def opener(url: str) -> Callable[[], list[Any]]:
-    """A connection that is open and waits to ask."""
+
+def opener(url: str, door: str) -> Callable[[], list[Any]]:
+    """A connection that is open and waits to ask at one of the doors."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
     connection.connect()
 
     def ask() -> list[Any]:
-        connection.request(
-            "POST", parts.path, b"{}", {"Accept": "application/json", "Content-Type": "application/json"}
-        )
+        connection.request("POST", parts.path, b"{}", {"Accept": door, "Content-Type": "application/json"})
         answer = connection.getresponse()
-        body = answer.read().decode()
-        return [answer.status, sorted(name for name, _ in answer.getheaders()), body]
+        body = answer.read().decode("latin-1")
+        return [answer.status, [door, *sorted(name for name, _ in answer.getheaders())], body]
 
     return ask
 
@@ -85,8 +85,10 @@ def at_once(work: list[Callable[[], list[Any]]], wait: Callable[[], object]) -> 
 
 
 def main(how: str, target: str, count: int) -> None:
-    make = opener if how == "open" else claimer
-    work = [make(target) for _ in range(count)]
+    if how == "open":
+        work = [opener(target, DOORS[number % len(DOORS)]) for number in range(count)]
+    else:
+        work = [claimer(target) for _ in range(count)]
     print("ready", flush=True)
     print(json.dumps(at_once(work, sys.stdin.readline)), flush=True)
 

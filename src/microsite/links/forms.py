@@ -33,7 +33,7 @@ ENDINGS = [
     SelectChoice("86400", "1 day after the first opening"),
 ]
 SIZES = [
-    SelectChoice("", "as large as the site takes"),
+    SelectChoice("", "any size"),
     SelectChoice("10000000", "10 MB"),
     SelectChoice("100000000", "100 MB"),
     SelectChoice("1000000000", "1 GB"),
@@ -96,7 +96,7 @@ class NewLink(LinkTerms):
 class NewUploadRequest(LinkTerms):
     """Ask outsiders for files."""
 
-    max_files = IntegerField("How many files altogether", [NumberRange(1, 1000)], default=20)
+    max_files = IntegerField("Files altogether", [NumberRange(1, 1000)], default=20)
     max_size = SelectField("Largest file", choices=SIZES, default="")
     types = StringField(
         "Endings",

@@ -279,13 +279,22 @@ def send_one(ticket: str, name: str) -> ResponseReturnValue:
 @public
 @without_csrf(BY_ADDRESS)
 def report_link() -> ResponseReturnValue:
-    """Tell the administrators that a link is being abused; it is named by its token, or by a ticket of it."""
+    """Tell the administrators that a link is being abused."""
     refuse_unasked()
+    return _report(opening.find_open(request.form.get("token", "")))
+
+
+@bp.post("/l/t/<ticket>/report")
+@public
+@without_csrf(BY_ADDRESS)
+def report_opened(ticket: str) -> ResponseReturnValue:
+    """The same for whoever has opened it."""
+    refuse_unasked()
+    return _report(_by_ticket(ticket).link)
+
+
+def _report(link: Link) -> ResponseReturnValue:
     form = ReportLink()
-    if request.form.get("ticket"):
-        link = _by_ticket(request.form["ticket"]).link
-    else:
-        link = opening.find_open(request.form.get("token", ""))
     if not form.validate():
         return render_template("links/report.html", form=form), 422
     opening.REPORTS.spend(address_key(visitor().address))

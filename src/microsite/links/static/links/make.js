@@ -42,7 +42,7 @@ if (form && box) {
       document.getElementById("made-url").value = `${made.url}#${fragment}`;
       form.elements.text.value = "";
       form.hidden = true;
-      document.querySelector("[data-share] h1").hidden = true;
+      document.querySelector("[data-share] h1").textContent = "Your link";
       document.querySelector("[data-made]").hidden = false;
       document.getElementById("made-url").select();
     } catch {

@@ -63,7 +63,7 @@ async function prepareNote() {
       if (!answer.ok) return say(found.detail);
       box.querySelector("#text").textContent = await decrypt(found.ciphertext, key);
       form.hidden = true;
-      box.querySelector("[data-explains]").hidden = true;
+      for (const words of box.querySelectorAll("[data-explains]")) words.hidden = true;
       box.querySelector("[data-note]").hidden = false;
       box.querySelector("#text").focus();
     } catch {
