@@ -192,7 +192,7 @@ def main() -> None:
     )
     print(text)
     if asked.write:
-        report.write(PAGE, text)
+        report.write(PAGE, "bench.web", text)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-BEGIN, END = "<!-- bench.web: begin -->", "<!-- bench.web: end -->"
 PACKAGES = ("microsite", "flask", "werkzeug", "jinja2", "gunicorn", "sqlalchemy", "bcrypt")
 
 
@@ -79,10 +78,11 @@ def today() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%d")
 
 
-def write(page: Path, text: str) -> None:
-    """Put the text between the markers of the page."""
-    before, found, rest = page.read_text("utf-8").partition(BEGIN)
-    _, closed, after = rest.partition(END)
+def write(page: Path, bench: str, text: str) -> None:
+    """Put the text between the markers of this benchmark on the page."""
+    begin, end = f"<!-- {bench}: begin -->", f"<!-- {bench}: end -->"
+    before, found, rest = page.read_text("utf-8").partition(begin)
+    _, closed, after = rest.partition(end)
     if not found or not closed:
-        raise SystemExit(f"{page} has no {BEGIN} … {END}")
-    page.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", "utf-8")
+        raise SystemExit(f"{page} has no {begin} … {end}")
+    page.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}", "utf-8")

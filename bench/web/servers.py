@@ -156,12 +156,13 @@ def bare_flask(folder: Path) -> Server:
 
 
 class Site(Server):
-    """Microsite as its operator starts it, with one member and every setting at its default."""
+    """Microsite as its operator starts it, with one member and every other setting at its default."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **settings: str) -> None:
         port = free_port()
         folder.mkdir()
-        environment = _environment(ENV="production", INSTANCE=str(folder / "instance"), PORT=str(port))
+        own = {"ENV": "production", "INSTANCE": str(folder / "instance"), "PORT": str(port)} | settings
+        environment = _environment(**own)
         self.program = [sys.executable, "-m", "microsite.cli"]
         super().__init__(folder, [*self.program, "serve"], environment, port, "/readyz")
 

@@ -42,7 +42,7 @@ def test_a_broken_download_of_a_link_goes_on(serve: Callable[..., Server]) -> No
     server = serve()
     anna = server.add("anna")
     api = f"{server.url}/api/v1"
-    content = bytes(range(256)) * 2**14
+    content = bytes(range(256)) * 2**18
     file = requests.put(f"{api}/upload/large.bin", data=content, headers=anna, timeout=60).json()
     link = requests.post(f"{api}/links", json={"files": [file["id"]]}, headers=anna, timeout=10).json()
     opened = requests.post(link["url"], json={}, headers={"Accept": "application/json"}, timeout=10).json()

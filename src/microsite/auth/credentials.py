@@ -13,7 +13,7 @@ from datetime import timedelta
 
 import jwt
 from flask import Flask, Request, current_app, g
-from sqlalchemy import Select, or_, select, update
+from sqlalchemy import Select, bindparam, or_, select, update
 
 from microsite.core.clock import now
 from microsite.core.db import db
@@ -29,6 +29,17 @@ KEY_PREFIX = "mst_"
 TOKEN_LIFE = timedelta(minutes=15)
 ALGORITHM = "HS256"
 KEYS_MAX = 50
+KEY_WITH_USER = (
+    select(ApiKey, User)
+    .join(User, User.id == ApiKey.user_id)
+    .where(ApiKey.secret_hash == bindparam("digest"))
+)
+TOKEN_WITH_USER = (
+    select(SessionRow, User)
+    .join(User, User.id == SessionRow.user_id)
+    .where(SessionRow.id_hash == bindparam("id_hash"), SessionRow.kind == "token")
+)
+"""Built once, since every request of a program runs one of them."""
 
 
 def setup(app: Flask) -> None:
@@ -86,9 +97,7 @@ def _live_key(digest: str) -> Select[int]:
 
 def _by_key(secret: str) -> User | None:
     digest = hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
-    found = db.session.execute(
-        select(ApiKey, User).join(User, User.id == ApiKey.user_id).where(ApiKey.secret_hash == digest)
-    ).first()
+    found = db.session.execute(KEY_WITH_USER, {"digest": digest}).first()
     if found is None:
         return None
     key, user = found
@@ -111,17 +120,15 @@ def _by_token(token: str) -> User | None:
 
 
 def token_row(token: str) -> SessionRow | None:
-    """The live row behind an access token."""
+    """The live row behind an access token; its member is loaded with it."""
     try:
         claims = jwt.decode(
             token, _signing_key(), algorithms=[ALGORITHM], options={"require": ["exp", "jti", "sub"]}
         )
     except (jwt.InvalidTokenError, UnicodeError):
         return None
-    row = db.session.scalar(
-        select(SessionRow).where(SessionRow.id_hash == hashed(claims["jti"]), SessionRow.kind == "token")
-    )
-    return row if row is not None and why_over(row, now()) is None else None
+    found = db.session.execute(TOKEN_WITH_USER, {"id_hash": hashed(claims["jti"])}).first()
+    return found[0] if found is not None and why_over(found[0], now()) is None else None
 
 
 def _signing_key() -> bytes:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any, cast
 
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
 from microsite.core.clock import now
 from microsite.core.db import atomic, db
@@ -16,6 +17,7 @@ from microsite.core.throttle import address_key
 
 from .models import Link, LinkEvent
 
+ADD_EVENT = insert(cast(Any, LinkEvent.__table__))
 PAGES_PER_HOUR = 200
 """Looks at one link's page that are remembered within an hour; a link that everybody finds would fill the table."""
 
@@ -30,10 +32,9 @@ class Visitor:
 
 def record(link_id: int, event: str, visitor: Visitor | None = None, detail: str = "") -> None:
     """Add an event to the present transaction."""
-    address, agent = (visitor.address, visitor.agent) if visitor else ("", "")
-    db.session.add(
-        LinkEvent(link_id=link_id, type=event, address=address[:45], agent=agent[:200], detail=detail[:255])
-    )
+    address, agent = (visitor.address[:45], visitor.agent[:200]) if visitor else ("", "")
+    row = {"link_id": link_id, "type": event, "address": address, "agent": agent, "detail": detail[:255]}
+    db.session.connection().execute(ADD_EVENT, row)
 
 
 def record_page(link: Link, visitor: Visitor) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from microsite.core.clock import now
 from microsite.core.db import db
 from microsite.core.identity import Role, User
 from microsite.core.sharing import Invitations
@@ -22,7 +21,6 @@ class _Invitations:
     def spend(self, token: str, address: str, agent: str, username: str) -> Role:
         link = spend(token)
         role = _role(link)
-        link.opened_at = link.opened_at or now()
         record(link.id, "opened", Visitor(address, agent), username)
         if link.notify:
             tell_owner(link, "opened", visitor=Visitor(address, agent))

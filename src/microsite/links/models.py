@@ -70,9 +70,7 @@ class Link(Base):
     revoked_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
     purged_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
 
-    items: Mapped[list[LinkItem]] = relationship(
-        order_by="LinkItem.position", cascade="all, delete-orphan", lazy="selectin"
-    )
+    items: Mapped[list[LinkItem]] = relationship(order_by="LinkItem.position", cascade="all, delete-orphan")
 
     def state_at(self, moment: datetime) -> State:
         if self.revoked_at is not None:

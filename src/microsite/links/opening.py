@@ -11,12 +11,26 @@ import secrets
 import threading
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
+from typing import Any, cast
 
 from flask import Response, current_app
-from sqlalchemy import ColumnElement, exists, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    String,
+    Update,
+    bindparam,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from microsite.core.clock import now
-from microsite.core.db import atomic, db, release
+from microsite.core.db import UTCDateTime, atomic, db, release
 from microsite.core.downloads import ZipMember, send_zip
 from microsite.core.exceptions import ValidationFailed
 from microsite.core.feature import registry
@@ -39,6 +53,7 @@ WRONG_BY_ADDRESS = Throttle(
 )
 WRONG_BY_LINK = Throttle("link password", "100 per hour", "Too many wrong passwords for this link.")
 REPORTS = Throttle("link reports", "10 per hour", "Too many reports from your network.")
+ADD_TICKET = insert(cast(Any, LinkTicket.__table__))
 ONE_TRY = tuple(threading.Lock() for _ in range(64))
 """Tries of one link come one after the other: all at once they would pass the limit before the first is counted."""
 
@@ -67,14 +82,28 @@ def _owner_ok() -> ColumnElement[bool]:
     return exists().where(User.id == Link.owner_id, User.disabled_at.is_(None), User.role.in_(roles))
 
 
-def still_open(moment: datetime) -> tuple[ColumnElement[bool], ...]:
-    """SQL: everything that must hold for a use; the same conditions find and claim."""
+def _still_open() -> tuple[ColumnElement[bool], ...]:
+    """SQL: everything that must hold for a use of `asked_hash` at `moment`; the same conditions find and claim."""
     return (
+        Link.token_hash == bindparam("asked_hash", type_=String),
         Link.revoked_at.is_(None),
-        Link.expires_at > moment,
+        Link.expires_at > bindparam("moment", type_=UTCDateTime),
         or_(Link.max_uses.is_(None), Link.uses < Link.max_uses),
         _owner_ok(),
     )
+
+
+@cache
+def _find() -> Select[Link]:
+    """Built once, like `_take`: every opening runs both."""
+    return select(Link).where(*_still_open())
+
+
+@cache
+def _take() -> Update:
+    opened_at = func.coalesce(Link.opened_at, bindparam("moment", type_=UTCDateTime))
+    of_link: Any = Link.__table__  # not the model: this one runs without the session's bookkeeping
+    return update(of_link).where(*_still_open()).values(uses=Link.uses + 1, opened_at=opened_at)
 
 
 def _hands_out_nothing(link: Link) -> bool:
@@ -83,9 +112,7 @@ def _hands_out_nothing(link: Link) -> bool:
 
 def find_open(token: str) -> Link:
     """The link, while it can be opened. Spends nothing. Raises LinkGone, one answer for every reason."""
-    link: Link | None = db.session.scalar(
-        select(Link).where(Link.token_hash == hashed(token), *still_open(now()))
-    )
+    link: Link | None = db.session.scalar(_find(), {"asked_hash": hashed(token), "moment": now()})
     if link is None or _hands_out_nothing(link):
         raise LinkGone()
     return link
@@ -114,12 +141,12 @@ def check_link_password(link: Link, password: str | None, visitor: Visitor) -> N
     raise PasswordWrong()
 
 
-def check_proof(link: Link, proof: str | None) -> None:
+def check_proof(proof_hash: str | None, proof: str | None) -> None:
     """Of an encrypted note: that the reader has its key, by the value derived from it. Raises ProofMissing.
 
     There is nothing to guess here (256 bits), so nothing is counted.
     """
-    if link.proof_hash is not None and not hmac.compare_digest(hashed(proof or ""), link.proof_hash):
+    if proof_hash is not None and not hmac.compare_digest(hashed(proof or ""), proof_hash):
         raise ProofMissing()
 
 
@@ -137,10 +164,8 @@ def claim(token: str, visitor: Visitor, *, in_browser: bool = False) -> Opened:
     items = items_of(link)
     if _hands_out_nothing(link):
         raise LinkGone()
-    if link.opened_at is None:
-        link.opened_at = moment
-        if link.shorten_to is not None:
-            link.expires_at = min(link.expires_at, moment + timedelta(seconds=link.shorten_to))
+    if link.shorten_to is not None and link.uses == 1:
+        link.expires_at = min(link.expires_at, moment + timedelta(seconds=link.shorten_to))
     text = link.text
     if link.state_at(moment) is State.USED:
         link.text = None
@@ -152,18 +177,11 @@ def claim(token: str, visitor: Visitor, *, in_browser: bool = False) -> Opened:
 
 def spend(token: str, moment: datetime | None = None) -> Link:
     """The one gate, inside the present transaction: takes a use, or raises LinkGone."""
-    moment = moment or now()
-    won = db.session.execute(
-        update(Link)
-        .where(Link.token_hash == hashed(token), *still_open(moment))
-        .values(uses=Link.uses + 1)
-        .execution_options(synchronize_session=False)
-    )
-    if won.rowcount != 1:  # type: ignore[attr-defined]
+    asked = {"asked_hash": hashed(token), "moment": moment or now()}
+    if db.session.connection().execute(_take(), asked).rowcount != 1:
         raise LinkGone()
-    return db.session.scalars(
-        select(Link).where(Link.token_hash == hashed(token)).execution_options(populate_existing=True)
-    ).one()
+    of_token = select(Link).where(Link.token_hash == asked["asked_hash"])
+    return db.session.scalars(of_token, execution_options={"populate_existing": True}).one()
 
 
 def _ticket(
@@ -177,13 +195,11 @@ def _ticket(
 ) -> Opened:
     ticket, cookie = secrets.token_urlsafe(24), secrets.token_urlsafe(24) if in_browser else None
     expires_at = moment + (SENDING_LIFE if link.kind == Kind.UPLOAD else TICKET_LIFE)
-    db.session.add(
-        LinkTicket(
-            link_id=link.id, ticket_hash=hashed(ticket), text=text, expires_at=expires_at, of_owner=of_owner,
-            cookie_hash=hashed(cookie) if cookie else None,
-        )
-    )  # fmt: skip
-    db.session.flush()
+    row = {
+        "link_id": link.id, "ticket_hash": hashed(ticket), "text": text, "expires_at": expires_at, "of_owner": of_owner,
+        "cookie_hash": hashed(cookie) if cookie else None,
+    }  # fmt: skip
+    db.session.connection().execute(ADD_TICKET, row)
     return Opened(ticket, link, text, items, expires_at, of_owner, cookie)
 
 

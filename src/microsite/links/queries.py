@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import bindparam, func, or_, select
+from sqlalchemy.orm import selectinload
 
 from microsite.core.clock import now
 from microsite.core.db import db
@@ -18,7 +19,9 @@ from microsite.core.sharing import Inbox, Shareable, SharedItem
 from .models import Kind, Link, LinkEvent, LinkReport, LinkTicket, State
 
 NEWS_FOR = timedelta(days=7)
-LINKS: Listing[Link] = Listing(select(Link).where(Link.owner_id == bindparam("owner_id")), Link.id)
+LINKS: Listing[Link] = Listing(
+    select(Link).options(selectinload(Link.items)).where(Link.owner_id == bindparam("owner_id")), Link.id
+)
 EVENTS: Listing[LinkEvent] = Listing(
     select(LinkEvent).where(LinkEvent.link_id == bindparam("link_id")), LinkEvent.id
 )
@@ -37,6 +40,8 @@ def inbox() -> Inbox | None:
 def items_of(link: Link) -> list[SharedItem]:
     """What the link still hands out: deleted things are left out."""
     found: list[SharedItem] = []
+    if link.kind not in (Kind.FILES, Kind.UPLOAD):
+        return found
     for kind in dict.fromkeys(item.kind for item in link.items):
         answering = provider(kind)
         if answering:

@@ -115,8 +115,9 @@ def claim(token: str) -> ResponseReturnValue:
             and request.form.get("word", "").strip().lower() != hold_word(token)
         ):
             raise WordWrong()
+        proof_hash = link.proof_hash
         opening.check_link_password(link, given.password, visitor())
-        opening.check_proof(opening.find_open(token), given.proof)
+        opening.check_proof(proof_hash, given.proof)
     except (Unauthorized, RateLimited, ValidationFailed) as refused:
         if as_json or as_zip:
             raise

@@ -134,7 +134,7 @@ def create_link(
     link = Link(
         owner_id=actor.id, title=terms.title.strip(), note=terms.note.strip(), password_hash=terms.password_hash,
         max_uses=terms.max_uses, notify=terms.notify, show_items=terms.show_items, hold=terms.hold,
-        shorten_to=terms.shorten_to, expires_at=now() + life, recipient=recipient,
+        shorten_to=terms.shorten_to, expires_at=now() + life, recipient=recipient, items=[],
     )  # fmt: skip
     if files is not None:
         link.kind, link.items = Kind.FILES, _own_items(actor, files)
