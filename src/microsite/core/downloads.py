@@ -27,7 +27,7 @@ from zipstream import ZipStream
 from microsite.core.db import release
 from microsite.core.exceptions import NotFound
 from microsite.core.sharing import Watched
-from microsite.core.slots import slots
+from microsite.core.slots import Slots, slots
 from microsite.core.storage import storage
 
 BLOCK = 256 * 2**10
@@ -136,6 +136,8 @@ def send_object(
         return Response(status=status, headers=headers)
     body = _open(key, start, length)
     if watched is not None:
+        if start == 0:
+            watched.started()
         blocks = iter(lambda: body.read(BLOCK), b"")
         sending = _WatchedBody(blocks, length, watched, body.close, tell=last == size - 1)
         return Response(sending, status, headers, direct_passthrough=True)
@@ -215,7 +217,7 @@ class ZipMember:
     open: Callable[[], BinaryIO]
 
 
-def send_zip(members: list[ZipMember], name: str, watched: Watched) -> Response:
+def send_zip(members: list[ZipMember], name: str, watched: Watched, held: Slots | None = None) -> Response:
     """Answer with a stored zip (APPNOTE 6.3.9) that is made while it is sent: nothing is compressed, so its length is known."""
     archive, taken = ZipStream(sized=True), set[str]()
     for member in members:
@@ -228,8 +230,10 @@ def send_zip(members: list[ZipMember], name: str, watched: Watched) -> Response:
         "Content-Length": str(len(archive)),
     }
     release()
-    held = slots()
-    held.acquire()
+    if held is None:
+        held = slots()
+        held.acquire()
+    watched.started()
     sending = _WatchedBody(archive, len(archive), watched, held.release, tell=True)
     return Response(sending, 200, headers, direct_passthrough=True)
 

@@ -48,6 +48,9 @@ class Watched(Protocol):
     def may_go_on(self) -> bool:
         """Asked every few seconds while bytes are sent; False ends the connection."""
 
+    def started(self) -> None:
+        """The first bytes will be sent."""
+
     def finished(self) -> None:
         """The last bytes are handed to the connection."""
 

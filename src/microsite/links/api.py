@@ -11,6 +11,7 @@ from flask_login import current_user
 
 from microsite.core.access import requires
 from microsite.core.db import atomic
+from microsite.core.exceptions import ValidationFailed
 from microsite.core.identity import Role
 from microsite.core.pages import absolute
 from microsite.core.paging import next_link
@@ -47,7 +48,9 @@ def create_link(json_data: dict[str, Any]) -> Any:
     """Make a link to files or to a text; `url` is shown this once."""
     password = json_data.pop("password", None)
     things = {name: json_data.pop(name) for name in THINGS if name in json_data}
-    if set(things) & {"encrypted", "upload", "invitation"} and len(things) == 1:
+    if len(things) != 1:
+        raise ValidationFailed({"files": [services.ONE_THING]})
+    if set(things) & {"encrypted", "upload", "invitation"}:
         things = _larger_thing(**things)
     terms = Terms(**json_data, password_hash=hash_password(password) if password else None)
     with atomic():

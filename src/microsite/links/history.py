@@ -10,13 +10,15 @@ from sqlalchemy import insert, select
 
 from microsite.core.clock import now
 from microsite.core.db import atomic, db
+from microsite.core.exceptions import RateLimited
 from microsite.core.identity import User
 from microsite.core.mailer import send_mail
 from microsite.core.pages import absolute
-from microsite.core.throttle import address_key
+from microsite.core.throttle import Throttle, address_key
 
 from .models import Link, LinkEvent
 
+NEWS = Throttle("link news", "10 per hour")
 ADD_EVENT = insert(cast(Any, LinkEvent.__table__))
 PAGES_PER_HOUR = 200
 """Looks at one link's page that are remembered within an hour; a link that everybody finds would fill the table."""
@@ -60,7 +62,11 @@ def _seen_this_hour(link_id: int, key: str) -> bool:
 
 
 def tell_owner(link: Link, template: str, **values: object) -> None:
-    """Queue a mail to the maker, in the present transaction."""
+    """Queue a mail to the maker, in the present transaction; of one link no more than ten an hour."""
+    try:
+        NEWS.spend(link.id)
+    except RateLimited:
+        return
     owner = db.session.get(User, link.owner_id)
     assert owner is not None
     title = link.title or {"text": "your note", "upload": "your upload request"}.get(link.kind, "your files")

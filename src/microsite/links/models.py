@@ -127,6 +127,17 @@ class LinkTicket(Base):
     received: Mapped[int] = mapped_column(default=0, server_default="0")
 
 
+class LinkName(Base):
+    """A public name whose link was deleted, and who may have it again before others."""
+
+    __tablename__ = "link_names"
+
+    name_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    owner_id: Mapped[int] = mapped_column()
+    """Of a member who may be gone, so no foreign key."""
+    rests_until: Mapped[datetime] = mapped_column(UTCDateTime)
+
+
 class LinkReport(Base):
     """A recipient's word that a link is being abused."""
 

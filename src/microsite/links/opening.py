@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 import secrets
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, cast
@@ -17,6 +17,7 @@ from typing import Any, cast
 from flask import Response, current_app
 from sqlalchemy import (
     ColumnElement,
+    Integer,
     Select,
     String,
     Update,
@@ -31,19 +32,20 @@ from sqlalchemy import (
 
 from microsite.core.clock import now
 from microsite.core.db import UTCDateTime, atomic, db, release
-from microsite.core.downloads import ZipMember, send_zip
+from microsite.core.downloads import ZipMember, may_show, send_zip
 from microsite.core.exceptions import ValidationFailed
 from microsite.core.feature import registry
 from microsite.core.identity import Role, User
 from microsite.core.passwords import check_password
 from microsite.core.sharing import Shareable, SharedItem
+from microsite.core.slots import Slots, slots
 from microsite.core.throttle import Throttle, address_key
 
 from .exceptions import LinkGone, PasswordRequired, PasswordWrong, ProofMissing
 from .history import Visitor, record, tell_owner
 from .models import Kind, Link, LinkEvent, LinkReport, LinkTicket, State
 from .queries import items_of, provider
-from .services import hashed
+from .services import erase_text, hashed
 
 TICKET_LIFE = timedelta(minutes=15)
 SENDING_LIFE = timedelta(hours=2)
@@ -75,7 +77,7 @@ class Opened:
 # --- before the claim --------------------------------------------------------------------------------------------
 
 
-def _owner_ok() -> ColumnElement[bool]:
+def owner_ok() -> ColumnElement[bool]:
     """SQL: the maker may still use links; otherwise the links have stopped."""
     least = registry().permissions["links:use"]
     roles = [role.value for role in Role if role.rank >= least.rank]
@@ -89,7 +91,7 @@ def _still_open() -> tuple[ColumnElement[bool], ...]:
         Link.revoked_at.is_(None),
         Link.expires_at > bindparam("moment", type_=UTCDateTime),
         or_(Link.max_uses.is_(None), Link.uses < Link.max_uses),
-        _owner_ok(),
+        owner_ok(),
     )
 
 
@@ -103,7 +105,8 @@ def _find() -> Select[Link]:
 def _take() -> Update:
     opened_at = func.coalesce(Link.opened_at, bindparam("moment", type_=UTCDateTime))
     of_link: Any = Link.__table__  # not the model: this one runs without the session's bookkeeping
-    return update(of_link).where(*_still_open()).values(uses=Link.uses + 1, opened_at=opened_at)
+    same = Link.id == func.coalesce(bindparam("asked_id", type_=Integer), Link.id)
+    return update(of_link).where(same, *_still_open()).values(uses=Link.uses + 1, opened_at=opened_at)
 
 
 def _hands_out_nothing(link: Link) -> bool:
@@ -153,14 +156,14 @@ def check_proof(proof_hash: str | None, proof: str | None) -> None:
 # --- the claim ---------------------------------------------------------------------------------------------------
 
 
-def claim(token: str, visitor: Visitor, *, in_browser: bool = False) -> Opened:
-    """Spend one use inside the present transaction: exactly as many win as there are uses, the others raise LinkGone.
+def claim(token: str, link_id: int | None, visitor: Visitor, *, in_browser: bool = False) -> Opened:
+    """Spend one use of the link that was checked (`link_id`; of whichever has the token when None) inside the present transaction: exactly as many win as there are uses, the others raise LinkGone.
 
     The event is in the same transaction. The winner gets a ticket, bound to a cookie `in_browser`; the last use erases
     a note from the link, and the ticket keeps a copy until it ends.
     """
     moment = now()
-    link = spend(token, moment)
+    link = spend(token, moment, link_id)
     items = items_of(link)
     if _hands_out_nothing(link):
         raise LinkGone()
@@ -168,16 +171,32 @@ def claim(token: str, visitor: Visitor, *, in_browser: bool = False) -> Opened:
         link.expires_at = min(link.expires_at, moment + timedelta(seconds=link.shorten_to))
     text = link.text
     if link.state_at(moment) is State.USED:
-        link.text = None
+        erase_text(link, moment)
     record(link.id, "opened", visitor, link.recipient)
     if link.notify and link.kind != Kind.UPLOAD:  # of an upload request the arrival is told, not the opening
         tell_owner(link, "opened", visitor=visitor)
-    return _ticket(link, text, items, moment, in_browser=in_browser)
+    if link.kind == Kind.TEXT and not in_browser:
+        return Opened("", link, text, items, moment)  # the answer has it all
+    kept = text if link.text is None else None
+    return replace(_ticket(link, kept, items, moment, in_browser=in_browser), text=text)
 
 
-def spend(token: str, moment: datetime | None = None) -> Link:
+def claim_as_zip(token: str, link_id: int, visitor: Visitor) -> Response:
+    """Spend one use and send everything. Raises LinkGone, and Unavailable before anything is spent."""
+    held = slots()
+    held.acquire()
+    try:
+        with atomic():
+            opened = claim(token, link_id, visitor)
+        return send_all(by_ticket(opened.ticket), visitor, held)
+    except BaseException:
+        held.release()
+        raise
+
+
+def spend(token: str, moment: datetime | None = None, link_id: int | None = None) -> Link:
     """The one gate, inside the present transaction: takes a use, or raises LinkGone."""
-    asked = {"asked_hash": hashed(token), "moment": moment or now()}
+    asked = {"asked_hash": hashed(token), "moment": moment or now(), "asked_id": link_id}
     if db.session.connection().execute(_take(), asked).rowcount != 1:
         raise LinkGone()
     of_token = select(Link).where(Link.token_hash == asked["asked_hash"])
@@ -205,7 +224,9 @@ def _ticket(
 
 def owner_ticket(link: Link) -> Opened:
     """The maker's own look, inside the present transaction: nothing is spent, and nothing remembered."""
-    return _ticket(link, link.text, items_of(link), now(), in_browser=True, of_owner=True)
+    if link.kind == Kind.TEXT and link.proof_hash is not None:
+        return Opened("", link, link.text, [], now(), of_owner=True)
+    return _ticket(link, None, items_of(link), now(), in_browser=True, of_owner=True)
 
 
 # --- after the claim ---------------------------------------------------------------------------------------------
@@ -222,7 +243,7 @@ def by_ticket(ticket: str, cookie: str | None = None) -> Opened:
             LinkTicket.ticket_hash == hashed(ticket),
             LinkTicket.expires_at > now(),
             Link.revoked_at.is_(None),
-            _owner_ok(),
+            owner_ok(),
         )
     ).first()
     if found is None:
@@ -232,7 +253,8 @@ def by_ticket(ticket: str, cookie: str | None = None) -> Opened:
         raise LinkGone()
     if _hands_out_nothing(link):
         raise LinkGone()
-    return Opened(ticket, link, row.text, items_of(link), row.expires_at, row.of_owner, None, row.received)
+    text = link.text if row.text is None else row.text
+    return Opened(ticket, link, text, items_of(link), row.expires_at, row.of_owner, None, row.received)
 
 
 class Watched:
@@ -251,7 +273,7 @@ class Watched:
     def may_go_on(self) -> bool:
         """Whether the link was neither withdrawn nor its maker stopped meanwhile; the end of the ticket cuts nothing."""
         with self.app.app_context():
-            query = select(Link.id).where(Link.id == self.link_id, Link.revoked_at.is_(None), _owner_ok())
+            query = select(Link.id).where(Link.id == self.link_id, Link.revoked_at.is_(None), owner_ok())
             return db.session.scalar(query) is not None
 
     def finished(self) -> None:
@@ -273,23 +295,18 @@ def _kind_of(opened: Opened, item_id: str) -> Shareable:
     return answering
 
 
-def send_item(opened: Opened, item_id: str, visitor: Visitor, *, from_start: bool, inline: bool) -> Response:
-    """The bytes of one thing. Raises LinkGone.
-
-    `from_start` remembers the download's beginning; one that is shown `inline` on the page is none.
-    """
+def send_item(opened: Opened, item_id: str, visitor: Visitor, *, inline: bool) -> Response:
+    """The bytes of one thing; what the page shows `inline` is no download. Raises LinkGone."""
     item = next((item for item in opened.items if item.id == item_id), None)
     if item is None:
         raise LinkGone()
     answering, owner_id = _kind_of(opened, item_id), opened.link.owner_id
-    watched = Watched(opened, visitor, item.name, counts=not inline)
-    if from_start:
-        watched.started()
+    watched = Watched(opened, visitor, item.name, counts=not (inline and may_show(item.media_type)))
     return answering.send(owner_id, item_id, inline=inline, watched=watched)
 
 
-def send_all(opened: Opened, visitor: Visitor) -> Response:
-    """All things as one zip, made while it is sent. Raises LinkGone."""
+def send_all(opened: Opened, visitor: Visitor, held: Slots | None = None) -> Response:
+    """All things as one zip, made while it is sent; `held` is a slot that was taken already. Raises LinkGone."""
     owner_id = opened.link.owner_id
     members = []
     for item in opened.items:
@@ -298,8 +315,7 @@ def send_all(opened: Opened, visitor: Visitor) -> Response:
     if not members:
         raise LinkGone()
     watched = Watched(opened, visitor, "all, as a zip", counts=True)
-    watched.started()
-    return send_zip(members, opened.link.title or "files", watched)
+    return send_zip(members, opened.link.title or "files", watched, held)
 
 
 def report(link: Link, reason: str, visitor: Visitor) -> None:

@@ -121,7 +121,7 @@ def reported() -> list[tuple[Link, User, list[LinkReport]]]:
         .where(LinkReport.settled_at.is_(None))
     )
     found: dict[int, tuple[Link, User, list[LinkReport]]] = {}
-    for report, link, maker in db.session.execute(query.order_by(LinkReport.id.desc()).limit(100)):
+    for report, link, maker in db.session.execute(query.order_by(LinkReport.id.desc()).limit(1000)):
         found.setdefault(link.id, (link, maker, []))[2].append(report)
     return list(found.values())
 

@@ -36,7 +36,7 @@ class Receiver:
         if link.kind != Kind.UPLOAD or taking is None or owner is None or not taking.may_receive(owner):
             raise LinkGone()
         self.ticket_hash, self.link_id, self.owner_id = hashed(opened.ticket), link.id, owner.id
-        self.counts = not opened.of_owner
+        self.of_owner, self.accepted = opened.of_owner, 0
         self.inbox: Inbox = taking
         self.types = [word for word in link.upload_types.split(",") if word]
         self.most, self.left = link.upload_files_max or 0, files_left(link)
@@ -45,8 +45,11 @@ class Receiver:
 
     def accept(self, name: str) -> None:
         """Before a file is read. Raises TypeNotAllowed, Conflict."""
-        if self.left == 0:
-            raise Conflict(FULL.format(most=self.most, left=0))
+        if self.of_owner:
+            raise Conflict("This is your own request. Send its link to whoever has the files.")
+        if self.accepted >= self.left:
+            raise Conflict(FULL.format(most=self.most, left=self.left))
+        self.accepted += 1
         if self.types and name.rpartition(".")[2].lower() not in self.types:
             raise TypeNotAllowed(f"{name[:80]} is not accepted; files here end in {', '.join(self.types)}.")
         self.inbox.check_name(name)
@@ -83,7 +86,8 @@ class Receiver:
         if done.rowcount != 1:  # type: ignore[attr-defined]
             raise Conflict(FULL.format(most=self.most, left=files_left(link)))
         owner = db.session.get(User, self.owner_id)
-        assert owner is not None
+        if owner is None or not owner.is_active or not owner.may("links:use"):
+            raise LinkGone()
         try:
             items = self.inbox.take(owner, [(one.name, one.stored) for one in received])
         except QuotaExceeded:

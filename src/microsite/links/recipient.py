@@ -16,7 +16,15 @@ from flask_login import current_user
 from microsite.core.access import public, takes_uploads, wants_json, without_csrf
 from microsite.core.db import atomic, db, writes_on_get
 from microsite.core.downloads import may_show
-from microsite.core.exceptions import DomainError, Forbidden, RateLimited, Unauthorized, ValidationFailed
+from microsite.core.exceptions import (
+    BadRequest,
+    DomainError,
+    Forbidden,
+    NotFound,
+    RateLimited,
+    Unauthorized,
+    ValidationFailed,
+)
 from microsite.core.headers import content_policy
 from microsite.core.identity import User
 from microsite.core.sessions import client_address
@@ -35,6 +43,7 @@ from .views import bp
 
 BY_ADDRESS = "knowing the address is the right to open it, and no session is used or made"
 TEXT_SHOWN = 100_000
+TEXTS_SHOWN = 5
 COOKIE = "ticket"
 WORDS = (
     "anchor apple basket bridge button candle castle cherry cloud copper dolphin feather forest garden ginger harbor "
@@ -98,24 +107,18 @@ def hold_word(token: str) -> str:
 def claim(token: str) -> ResponseReturnValue:
     """Open the link: check password and proof, spend a use, and hand out a ticket; with Accept: application/zip, all files."""
     refuse_unasked()
-    as_zip = request.accept_mimetypes.best == "application/zip"
+    link = opening.find_open(token)
+    as_zip = request.accept_mimetypes.best == "application/zip" and link.kind == Kind.FILES
     as_json = not as_zip and wants_json()
     given = json_body() if as_json else Given(request.form.get("password"), request.form.get("proof"))
-    link = opening.find_open(token)
     if link.kind == Kind.INVITATION:
         return _to_registration(token, as_json=as_json)
-    if not as_json and not as_zip and link.owner_id == current_user.id:
-        with atomic():
-            return _to_opened(opening.owner_ticket(opening.find_open(token)))
+    if link.owner_id == current_user.id and not as_zip and (not as_json or link.proof_hash):
+        return _to_maker(token, as_json=as_json)
+    link_id, proof_hash = link.id, link.proof_hash
     try:
-        if (
-            link.hold
-            and not as_json
-            and not as_zip
-            and request.form.get("word", "").strip().lower() != hold_word(token)
-        ):
-            raise WordWrong()
-        proof_hash = link.proof_hash
+        if link.hold and not as_json and not as_zip:
+            check_word(token)
         opening.check_link_password(link, given.password, visitor())
         opening.check_proof(proof_hash, given.proof)
     except (Unauthorized, RateLimited, ValidationFailed) as refused:
@@ -126,12 +129,26 @@ def claim(token: str) -> ResponseReturnValue:
             refused.status,
             refused.headers,
         )
+    if as_zip:
+        return opening.claim_as_zip(token, link_id, visitor())
     with atomic():
-        opened = opening.claim(token, visitor(), in_browser=not (as_json or as_zip))
+        opened = opening.claim(token, link_id, visitor(), in_browser=not as_json)
         answer: Any = opened_json(opened) if as_json else None
-    if as_zip and opened.link.kind == Kind.FILES:
-        return opening.send_all(opening.by_ticket(opened.ticket), visitor())
     return answer if as_json else _to_opened(opened)
+
+
+def _to_maker(token: str, *, as_json: bool) -> ResponseReturnValue:
+    """What the link shows, to its own maker: nothing is spent."""
+    with atomic():
+        opened = opening.owner_ticket(opening.find_open(token))
+        answer: Any = opened_json(opened) if as_json else None
+    return answer if as_json else _to_opened(opened)
+
+
+def check_word(token: str) -> None:
+    """Raises WordWrong."""
+    if request.form.get("word", "").strip().lower() != hold_word(token):
+        raise WordWrong()
 
 
 def refuse_unasked() -> None:
@@ -200,15 +217,23 @@ def opened(ticket: str) -> ResponseReturnValue:
 def _previews(found: opening.Opened) -> dict[str, Any]:
     """How each thing can be shown on the page: "image", "video", "audio", or the text itself."""
     shown: dict[str, Any] = {}
+    texts = 0
     for item in found.items:
         kind = item.media_type.partition("/")[0]
         if not may_show(item.media_type) or kind not in ("image", "video", "audio", "text"):
             continue
         shown[item.id] = {"kind": kind}
         answering = provider("files")
-        if kind == "text" and answering is not None:
+        if kind != "text":
+            continue
+        texts += 1
+        try:
+            if answering is None or texts > TEXTS_SHOWN:
+                raise NotFound()
             beginning = answering.beginning(found.link.owner_id, item.id, TEXT_SHOWN)
             shown[item.id]["text"] = beginning.decode("utf-8", "replace")
+        except (NotFound, OSError):
+            del shown[item.id]  # a preview is not worth the page
     return shown
 
 
@@ -228,10 +253,7 @@ def download_all(ticket: str) -> ResponseReturnValue:
 @writes_on_get("the maker is told of each download")
 def download(ticket: str, item_id: str) -> ResponseReturnValue:
     """Give the bytes of one thing; Range works and costs no further use. With `?inline` it is shown where that is safe."""
-    asked = request.range
-    inline = "inline" in request.args
-    from_start = request.method == "GET" and (asked is None or any(start == 0 for start, _ in asked.ranges))
-    return opening.send_item(_by_ticket(ticket), item_id, visitor(), from_start=from_start, inline=inline)
+    return opening.send_item(_by_ticket(ticket), item_id, visitor(), inline="inline" in request.args)
 
 
 @bp.post("/l/t/<ticket>/send/")
@@ -241,7 +263,7 @@ def download(ticket: str, item_id: str) -> ResponseReturnValue:
 def send_in(ticket: str) -> ResponseReturnValue:
     """Take the files of a sender's form."""
     refuse_unasked()
-    receiver = Receiver(_by_ticket(ticket))
+    receiver = _receiver(ticket)
     try:
         with receive_form(receiver.limit, receiver.accept, receiver.fits, proven=True) as received, atomic():
             count = receiver.take(received, visitor())
@@ -252,6 +274,15 @@ def send_in(ticket: str) -> ResponseReturnValue:
     if wants_json():
         return {"received": count}, 201
     return redirect(url_for("links.opened", ticket=ticket), 303)
+
+
+def _receiver(ticket: str) -> Receiver:
+    """Who takes a sender's files. Raises BadRequest for a body of unknown length, whose room could not be checked."""
+    if request.content_length is None:
+        raise BadRequest(
+            "Say how long the body is (Content-Length); a body of unknown length is not taken here."
+        )
+    return Receiver(_by_ticket(ticket))
 
 
 def _send_page(ticket: str, problem: str) -> str:
@@ -269,7 +300,7 @@ def _send_page(ticket: str, problem: str) -> str:
 def send_one(ticket: str, name: str) -> ResponseReturnValue:
     """Take one file as a raw body."""
     refuse_unasked()
-    receiver = Receiver(_by_ticket(ticket))
+    receiver = _receiver(ticket)
     receiver.accept(name)
     with receive_body(name, receiver.limit, receiver.fits, proven=True) as received, atomic():
         count = receiver.take([received], visitor())

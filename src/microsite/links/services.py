@@ -6,7 +6,7 @@ import hashlib
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from flask import current_app
 from sqlalchemy import delete, func, select, update
@@ -16,14 +16,16 @@ from microsite.core.clock import now
 from microsite.core.db import atomic, db
 from microsite.core.exceptions import Conflict, Forbidden, ValidationFailed
 from microsite.core.identity import Role, User
+from microsite.core.pages import for_seconds
 
 from .history import record
-from .models import Kind, Link, LinkItem, LinkReport, LinkTicket, State
+from .models import Kind, Link, LinkItem, LinkName, LinkReport, LinkTicket, State
 from .names import NAMES_PER_MEMBER, checked_name
 from .queries import inbox, provider
 
 USES_MAX = 1_000_000
 FILES_MAX = 100
+ONE_THING = "A link hands out exactly one of files, text, upload."
 NAME_RESTS = timedelta(days=30)
 """How long a public name stays with its last holder, so that nobody else's things appear under a known address."""
 
@@ -125,7 +127,7 @@ def create_link(
     Returns it with its token, which is stored nowhere unless it is a public name. Raises ValidationFailed, Forbidden.
     """
     if sum(thing is not None for thing in (files, text, encrypted, upload, role)) != 1:
-        raise ValidationFailed({"files": ["A link hands out exactly one of files, text, upload."]})
+        raise ValidationFailed({"files": [ONE_THING]})
     if encrypted is not None and recipient:
         raise ValidationFailed(
             {"recipients": ["The key of an encrypted note is not known here, so its link cannot be mailed."]}
@@ -197,6 +199,9 @@ def _take_name(actor: User, link: Link, name: str) -> str:
     if link.kind == Kind.INVITATION:
         raise ValidationFailed({"name": ["An invitation has no public name."]})
     name, moment = checked_name(actor, name), now()
+    rests = select(LinkName.owner_id).where(LinkName.name_hash == hashed(name), LinkName.rests_until > moment)
+    if db.session.scalar(rests) not in (None, actor.id):
+        raise ValidationFailed({"name": ["That name is taken."]})
     held = db.session.scalar(select(Link).where(Link.token_hash == hashed(name)).with_for_update())
     if held is not None:
         ended = held.revoked_at or min(held.expires_at, moment)
@@ -231,9 +236,16 @@ def change_link(
 
     Raises Conflict for one that is over, ValidationFailed beyond the ceilings.
     """
+    db.session.refresh(
+        link, with_for_update={"key_share": True}
+    )  # an opening at this moment comes before or after
     if link.state_at(now()) is not State.OPEN:
         raise Conflict("This link is over; make a new one.")
     if expires_in is not None:
+        longest: timedelta = current_app.config["LINK_EXPIRY_MAX"]
+        if now() + life_of(expires_in) > link.created_at + longest:
+            sentence = f"A link lives up to {for_seconds(longest.total_seconds())} here, counted from when it was made."
+            raise ValidationFailed({"expires_in": [sentence]})
         link.expires_at = now() + life_of(expires_in)
         record(link.id, "extended")
     if max_uses is not None:
@@ -268,13 +280,41 @@ def settle_reports(link: Link) -> None:
 
 
 def delete_link(link: Link) -> None:
-    """Delete a link with its history; what it handed out stays with its owner."""
+    """Delete a link with its history; what it handed out stays with its owner.
+
+    Raises Conflict while a reader's report of it is not settled: otherwise whoever abuses links would erase the proof.
+    """
+    unsettled = (
+        select(LinkReport.id).where(LinkReport.link_id == link.id, LinkReport.settled_at.is_(None)).limit(1)
+    )
+    if db.session.scalar(unsettled) is not None:
+        raise Conflict(
+            "A reader reported this link. Withdraw it now; delete it when an administrator has looked at it."
+        )
+    _rest_name(link)
     db.session.execute(delete(Link).where(Link.id == link.id))
+
+
+def _rest_name(link: Link) -> None:
+    if link.name is not None:
+        rests = LinkName(name_hash=link.token_hash, owner_id=link.owner_id, rests_until=now() + NAME_RESTS)
+        db.session.merge(rests)
+        db.session.flush()
 
 
 def delete_all(user: User) -> None:
     """Delete all links of a member who leaves."""
+    for link in db.session.scalars(select(Link).where(Link.owner_id == user.id, Link.name.is_not(None))):
+        _rest_name(link)
     db.session.execute(delete(Link).where(Link.owner_id == user.id))
+
+
+def erase_text(link: Link, moment: datetime) -> None:
+    """Erase a note from its link; tickets that still live keep a copy until they end."""
+    if link.text is not None:
+        live = (LinkTicket.link_id == link.id, LinkTicket.text.is_(None), LinkTicket.expires_at > moment)
+        db.session.execute(update(LinkTicket).where(*live).values(text=link.text))
+    link.text = None
 
 
 # --- cleaning up -------------------------------------------------------------------------------------------------
@@ -286,9 +326,14 @@ def purge() -> None:
     with atomic():
         db.session.execute(delete(LinkTicket).where(LinkTicket.expires_at <= moment))
         over = db.session.scalars(
-            select(Link).where(Link.purged_at.is_(None), Link.expires_at <= moment).limit(1000)
+            select(Link)
+            .where(Link.purged_at.is_(None), Link.expires_at <= moment)
+            .limit(1000)
+            .with_for_update(key_share=True)
         ).all()
         for link in over:
             if link.state_at(moment) is State.EXPIRED:
                 record(link.id, "expired")
-            link.text, link.purged_at = None, moment
+            erase_text(link, moment)
+            link.purged_at = moment
+        db.session.execute(delete(LinkName).where(LinkName.rests_until <= moment))
