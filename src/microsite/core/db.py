@@ -8,6 +8,7 @@ connection has written in between, whatever busy_timeout says.
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -139,16 +140,17 @@ def atomic(*, despite_get: str | None = None) -> Iterator[None]:
     g.atomic, g.after_commit = True, []
     try:
         session.rollback()
-        session.connection(execution_options=_IMMEDIATE)
-        yield
-        session.commit()
+        with _turn():
+            try:
+                session.connection(execution_options=_IMMEDIATE)
+                yield
+                session.commit()
+            except BaseException:
+                session.rollback()
+                raise
         effects = g.after_commit
     except OperationalError as error:
-        session.rollback()
         raise _translated(error) from error
-    except BaseException:
-        session.rollback()
-        raise
     finally:
         g.atomic, g.after_commit = False, []
     for effect in effects:
@@ -156,6 +158,22 @@ def atomic(*, despite_get: str | None = None) -> Iterator[None]:
             effect()
         except Exception:
             current_app.logger.exception("after commit: %s failed", getattr(effect, "__qualname__", effect))
+
+
+@contextmanager
+def _turn() -> Iterator[None]:
+    """On SQLite, one writer of this process after the other: its own waiting is sleeping and looking again, which is slow
+    and unfair to whoever came first. Writers of other processes still wait in the database."""
+    if db.engine.dialect.name != "sqlite":
+        yield
+        return
+    turn: threading.Lock = current_app.extensions["microsite.write_turn"]
+    if not turn.acquire(timeout=BUSY_TIMEOUT_MS / 1000):
+        raise Unavailable("The site is busy.")
+    try:
+        yield
+    finally:
+        turn.release()
 
 
 def _translated(error: DBAPIError) -> Exception:
@@ -187,4 +205,5 @@ def release() -> None:
 def init_app(app: Flask) -> None:
     app.config["SQLALCHEMY_DATABASE_URI"] = app.config["DATABASE_URL"]
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(app.config["DATABASE_URL"])
+    app.extensions["microsite.write_turn"] = threading.Lock()
     db.init_app(app)

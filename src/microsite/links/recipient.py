@@ -107,10 +107,11 @@ def hold_word(token: str) -> str:
 def claim(token: str) -> ResponseReturnValue:
     """Open the link: check password and proof, spend a use, and hand out a ticket; with Accept: application/zip, all files."""
     refuse_unasked()
-    link = opening.find_open(token)
-    as_zip = request.accept_mimetypes.best == "application/zip" and link.kind == Kind.FILES
-    as_json = not as_zip and wants_json()
+    wants_zip = request.accept_mimetypes.best == "application/zip"
+    as_json = not wants_zip and wants_json()
     given = json_body() if as_json else Given(request.form.get("password"), request.form.get("proof"))
+    link = opening.find_open(token)
+    as_zip = wants_zip and link.kind == Kind.FILES
     if link.kind == Kind.INVITATION:
         return _to_registration(token, as_json=as_json)
     if link.owner_id == current_user.id and not as_zip and (not as_json or link.proof_hash):
