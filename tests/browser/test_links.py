@@ -44,7 +44,9 @@ def test_a_note_is_encrypted_here_and_read_there(
 ) -> None:
     maker = person(base_url=site.url)
     sign_in(maker, "anna")
-    maker.goto("/links/new")
+    maker.goto("/links/")
+    maker.get_by_role("link", name="Share a note").first.click()
+    maker.get_by_role("dialog").wait_for()
     maker.get_by_label("Note", exact=True).fill("the blue key is under the mat €")
     maker.get_by_label("Encrypt in this browser").check()
     check(maker, "a new note")

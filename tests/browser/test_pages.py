@@ -95,6 +95,7 @@ def test_axe_finds_nothing_and_no_page_is_too_wide(
         places["file"],
         "/links/",
         "/links/new",
+        "/links/ask",
         places["link"],
         "/chat/",
         places["room"],

@@ -86,7 +86,7 @@ def test_the_whole_story(
     shot(anna, "08-file")
     anna.get_by_role("link", name="Share").click()
     shot(anna, "09-share")
-    anna.get_by_text("Password, title, words to the reader").click()
+    anna.get_by_text("More options").click()
     anna.get_by_label("Title").fill("Our holiday")
     anna.get_by_role("button", name="Create link").click()
     link = anna.get_by_label("Link", exact=True).input_value()
@@ -114,7 +114,7 @@ def test_the_whole_story(
     anna.get_by_text("used", exact=True).wait_for()
     shot(anna, "14-links")
     anna.get_by_role("link", name="Our holiday").click()
-    anna.get_by_text("A file was downloaded").wait_for()
+    anna.get_by_text("It was downloaded whole").first.wait_for()
     shot(anna, "15-link")
 
     anna.goto("/chat/")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 
 from microsite.core.clock import now
 from microsite.core.db import atomic, db
@@ -208,3 +208,22 @@ def test_makers_try_their_own_request_without_a_trace(app: Any, maker: Any, key:
     answer = anna.put(f"{where}/send/a.txt", data=b"x", headers=JSON)
     assert (answer.status_code, answer.json["code"]) == (409, "conflict")
     assert events(maker, key, link) == ["created"]
+
+
+def test_what_cannot_be_remembered_is_not_delivered(
+    app: Any, maker: Any, key: dict[str, str], visitor: Any
+) -> None:
+    """Without its event an opening does not happen at all."""
+    link = make_link(maker, key, text="the secret")
+
+    def rename(old: str, new: str) -> None:
+        with app.app_context(), atomic():
+            db.session.execute(text(f"ALTER TABLE {old} RENAME TO {new}"))
+
+    rename("link_events", "link_events_away")
+    answer = open_link(visitor, link["path"])
+    rename("link_events_away", "link_events")
+    assert answer.status_code in (500, 503)
+    assert "the secret" not in answer.get_data(as_text=True)
+    assert state(maker, key, link) == ("open", 0)
+    assert open_link(visitor, link["path"]).json["text"] == "the secret"

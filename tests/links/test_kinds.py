@@ -6,6 +6,7 @@ import hashlib
 import io
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -169,6 +170,29 @@ def test_an_invitation_is_used_by_registering(inviting: Any) -> None:
             "guest"
         ] * 2
         assert user_by_name("three-guest") is None
+
+
+def test_of_many_who_register_at_once_as_many_as_were_invited(inviting: Any) -> None:
+    link = invite(inviting, max_uses=2)
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(lambda n: join(inviting, link["token"], f"guest-{n}").status_code, range(6)))
+    assert sorted(found) == [303] * 2 + [410] * 4
+
+
+def test_of_many_who_send_at_once_as_many_as_were_asked_for(
+    app: Any, maker: Any, key: dict[str, str]
+) -> None:
+    link = ask(maker, key, max_uses=None)
+    targets = [path_of(open_link(app.test_client(), link["path"]).json["url"]) for _ in range(8)]
+
+    def send(target: str) -> int:
+        status: int = app.test_client().put(target + "a.txt", data=b"x", headers=JSON).status_code
+        return status
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(send, targets))
+    assert sorted(found) == [201] * 3 + [409] * 5
+    assert len(names(maker, key)) == 3
 
 
 def test_nobody_invites_above_the_own_role(

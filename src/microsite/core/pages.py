@@ -29,6 +29,8 @@ def _icon_paths() -> dict[str, str]:
     return {name: drawing.strip() for name, drawing in found if name in wanted}
 
 
+IMPORTED = frozenset({"shell.js"})
+"""Modules that pages load and other modules import: by one address, or the browser would run them twice."""
 ICONS = frozenset(
     "arrow-left box-arrow-right chat-dots check2 clipboard clock cloud-upload download envelope exclamation-triangle "
     "eye file-earmark file-earmark-code file-earmark-image file-earmark-music file-earmark-pdf file-earmark-play "
@@ -91,7 +93,7 @@ def _version_static(app: Flask) -> None:
 
     def stamp(endpoint: str, values: dict[str, Any]) -> None:
         name = values.get("filename")
-        if name is None or "v" in values or not endpoint.endswith("static"):
+        if name is None or "v" in values or not endpoint.endswith("static") or name in IMPORTED:
             return
         if endpoint == "bootstrap.static":
             values["v"] = app.config["BOOTSTRAP_VERSION"]

@@ -127,4 +127,56 @@ for (const bar of document.querySelectorAll("[data-selection]")) {
   update();
 }
 
+/** Show the main part of another page of this site in a dialog; where that fails, the page itself. */
+async function openInDialog(address, opener) {
+  try {
+    const answer = await fetch(address, { headers: { Accept: "text/html" } });
+    if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    for (const link of page.querySelectorAll("link[rel=stylesheet]")) {
+      if (!document.querySelector(`link[href="${CSS.escape(link.getAttribute("href"))}"]`)) document.head.append(link);
+    }
+    const dialog = document.createElement("dialog");
+    dialog.className = "page-dialog";
+    dialog.append(...page.querySelector("main").children);
+    const title = dialog.querySelector("h1");
+    const heading = document.createElement("h2");
+    heading.textContent = title.textContent;
+    heading.id = "dialog-heading";
+    title.replaceWith(heading);
+    dialog.setAttribute("aria-labelledby", heading.id);
+    const close = document.createElement("button");
+    close.type = "button";
+    close.className = "btn btn-quiet";
+    close.textContent = "Close";
+    close.addEventListener("click", () => dialog.close());
+    dialog.prepend(close);
+    dialog.addEventListener("close", () => {
+      dialog.remove();
+      opener.focus();
+    });
+    document.body.append(dialog);
+    showTimes(dialog);
+    dialog.showModal();
+    for (const script of page.querySelectorAll("script[type=module][src]")) {
+      const module = await import(script.getAttribute("src"));
+      module.prepare?.(dialog);
+    }
+  } catch {
+    location.assign(address);
+  }
+}
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("a[data-in-dialog]");
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  openInDialog(link.href, link);
+});
+document.addEventListener("submit", (event) => {
+  const form = event.target.closest("form[data-in-dialog]");
+  if (!form) return;
+  event.preventDefault();
+  openInDialog(`${form.action}?${new URLSearchParams(new FormData(form))}`, event.submitter ?? document.body);
+});
+
 document.querySelector(".summary")?.focus();

@@ -1,7 +1,16 @@
 // Making a link: a date in the maker's own zone, and notes that are encrypted before they leave.
 import { encrypt, possible } from "./notes.js";
 
-for (const form of document.querySelectorAll("[data-terms]")) {
+/** Make the forms below `root` ready, each once: the page's own, or that of a dialog. */
+export function prepare(root) {
+  for (const form of root.querySelectorAll("[data-terms]:not([data-ready])")) {
+    form.dataset.ready = "";
+    prepareDate(form);
+    if (form.dataset.noteApi) prepareNote(form);
+  }
+}
+
+function prepareDate(form) {
   const choice = form.querySelector("[data-date]");
   const field = form.querySelector("[data-date-field]");
   const input = field.querySelector("input");
@@ -15,10 +24,10 @@ for (const form of document.querySelectorAll("[data-terms]")) {
   });
 }
 
-const form = document.querySelector("[data-note-api]");
-const box = document.getElementById("encrypt");
-if (form && box) {
-  document.querySelector("[data-encrypt-choice]").hidden = !possible();
+function prepareNote(form) {
+  const share = form.closest("[data-share]");
+  const box = form.querySelector("#encrypt");
+  form.querySelector("[data-encrypt-choice]").hidden = !possible();
   const problem = form.querySelector("[data-problem]");
   const say = (words) => {
     problem.textContent = words;
@@ -39,12 +48,12 @@ if (form && box) {
       const answer = await fetch(form.dataset.noteApi, { method: "POST", headers, body: JSON.stringify(body) });
       const made = await answer.json();
       if (!answer.ok) return say(Object.values(made.errors ?? {}).flat().join(" ") || made.detail);
-      document.getElementById("made-url").value = `${made.url}#${fragment}`;
+      share.querySelector("#made-url").value = `${made.url}#${fragment}`;
       form.elements.text.value = "";
       form.hidden = true;
-      document.querySelector("[data-share] h1").textContent = "Your link";
-      document.querySelector("[data-made]").hidden = false;
-      document.getElementById("made-url").select();
+      share.querySelector("h1, h2").textContent = "Your link";
+      share.querySelector("[data-made]").hidden = false;
+      share.querySelector("#made-url").select();
     } catch {
       say("The connection broke. Nothing was made; try again.");
     }
@@ -63,3 +72,5 @@ function terms(form, encrypted) {
   for (const name of ["notify", "hold"]) if (form.elements[name].checked) body[name] = true;
   return body;
 }
+
+prepare(document);
