@@ -61,6 +61,8 @@ def test_a_note_is_encrypted_here_and_read_there(
     address, fragment = url.split("#")
     assert len(fragment) == 48
     assert not any("blue key" in body or fragment[:20] in body for body in sent)
+    maker.get_by_role("button", name="Close").click()
+    maker.get_by_text("open", exact=True).wait_for()  # the list knows of it
 
     reader = person("phone", base_url=site.url)
     reader.goto(url[:-5])  # a truncated link

@@ -85,6 +85,7 @@ def test_the_whole_story(
     anna.get_by_text(digest).wait_for()
     shot(anna, "08-file")
     anna.get_by_role("link", name="Share").click()
+    anna.get_by_role("dialog").wait_for()
     shot(anna, "09-share")
     anna.get_by_text("More options").click()
     anna.get_by_label("Title").fill("Our holiday")

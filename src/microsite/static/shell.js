@@ -153,7 +153,8 @@ async function openInDialog(address, opener) {
     dialog.prepend(close);
     dialog.addEventListener("close", () => {
       dialog.remove();
-      opener.focus();
+      if ("changed" in dialog.dataset) location.reload();
+      else opener.focus();
     });
     document.body.append(dialog);
     showTimes(dialog);

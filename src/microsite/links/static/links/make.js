@@ -53,6 +53,8 @@ function prepareNote(form) {
       form.hidden = true;
       share.querySelector("h1, h2").textContent = "Your link";
       share.querySelector("[data-made]").hidden = false;
+      const dialog = share.closest("dialog");
+      if (dialog) dialog.dataset.changed = "";
       share.querySelector("#made-url").select();
     } catch {
       say("The connection broke. Nothing was made; try again.");
