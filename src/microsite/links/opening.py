@@ -97,7 +97,7 @@ def _still_open() -> tuple[ColumnElement[bool], ...]:
 
 @cache
 def _find() -> Select[Link]:
-    """Built once, like `_take`: every opening runs both."""
+    """Built once, like `_take` and `_taken`: every opening runs all three."""
     return select(Link).where(*_still_open())
 
 
@@ -107,6 +107,12 @@ def _take() -> Update:
     of_link: Any = Link.__table__  # not the model: this one runs without the session's bookkeeping
     same = Link.id == func.coalesce(bindparam("asked_id", type_=Integer), Link.id)
     return update(of_link).where(same, *_still_open()).values(uses=Link.uses + 1, opened_at=opened_at)
+
+
+@cache
+def _taken() -> Select[Link]:
+    of_token = Link.token_hash == bindparam("asked_hash", type_=String)
+    return select(Link).where(of_token).execution_options(populate_existing=True)
 
 
 def _hands_out_nothing(link: Link) -> bool:
@@ -199,8 +205,7 @@ def spend(token: str, moment: datetime | None = None, link_id: int | None = None
     asked = {"asked_hash": hashed(token), "moment": moment or now(), "asked_id": link_id}
     if db.session.connection().execute(_take(), asked).rowcount != 1:
         raise LinkGone()
-    of_token = select(Link).where(Link.token_hash == asked["asked_hash"])
-    return db.session.scalars(of_token, execution_options={"populate_existing": True}).one()
+    return db.session.scalars(_taken(), asked).one()
 
 
 def _ticket(

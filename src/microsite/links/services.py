@@ -7,13 +7,14 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any, cast
 
 from flask import current_app
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import Integer, Text, bindparam, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from microsite.core.clock import now
-from microsite.core.db import atomic, db
+from microsite.core.db import UTCDateTime, atomic, db
 from microsite.core.exceptions import Conflict, Forbidden, ValidationFailed
 from microsite.core.identity import Role, User
 from microsite.core.pages import for_seconds
@@ -26,6 +27,15 @@ from .queries import inbox, provider
 USES_MAX = 1_000_000
 FILES_MAX = 100
 ONE_THING = "A link hands out exactly one of files, text, upload."
+KEEP_COPIES = (
+    update(cast(Any, LinkTicket.__table__))
+    .where(
+        LinkTicket.link_id == bindparam("of_link", type_=Integer),
+        LinkTicket.text.is_(None),
+        LinkTicket.expires_at > bindparam("moment", type_=UTCDateTime),
+    )
+    .values(text=bindparam("copy", type_=Text))
+)
 NAME_RESTS = timedelta(days=30)
 """How long a public name stays with its last holder, so that nobody else's things appear under a known address."""
 
@@ -312,8 +322,8 @@ def delete_all(user: User) -> None:
 def erase_text(link: Link, moment: datetime) -> None:
     """Erase a note from its link; tickets that still live keep a copy until they end."""
     if link.text is not None:
-        live = (LinkTicket.link_id == link.id, LinkTicket.text.is_(None), LinkTicket.expires_at > moment)
-        db.session.execute(update(LinkTicket).where(*live).values(text=link.text))
+        of_link = {"of_link": link.id, "moment": moment, "copy": link.text}
+        db.session.connection().execute(KEEP_COPIES, of_link)
     link.text = None
 
 
