@@ -11,7 +11,7 @@ from sqlalchemy import update
 from microsite.core.clock import now
 from microsite.core.db import atomic, db
 from microsite.core.identity import User
-from tests.links.helpers import JSON, PAGE, events, make_link, open_link, path_of, put, state
+from tests.links.helpers import JSON, PAGE, events, make_link, notes, open_link, path_of, put, state
 
 CONTENT = bytes(range(256))
 
@@ -132,3 +132,19 @@ def test_each_opening_has_a_ticket_of_its_own(maker: Any, key: dict[str, str], v
     tickets = {visitor.post(link["path"], headers=PAGE).headers["Location"] for _ in range(2)}
     assert len(tickets) == 2
     assert all(len(ticket.rpartition("/")[2]) >= 22 for ticket in tickets)
+
+
+def test_a_reader_who_has_it_ends_it(app: Any, maker: Any, key: dict[str, str]) -> None:
+    link = make_link(maker, key, text="blue-key-under-the-mat")
+    reader, other = app.test_client(), app.test_client()
+    where = reader.post(link["path"], headers=PAGE).headers["Location"]
+    assert b"blue-key-under-the-mat" in reader.get(where).data
+    assert other.post(f"{where}/end").status_code == 410  # without the cookie
+    assert reader.post(f"{where}/end", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
+    answer = reader.post(f"{where}/end")
+    assert answer.status_code == 200
+    assert "Forgotten" in answer.get_data(as_text=True)
+    assert reader.get(where).status_code == 410
+    assert events(maker, key, link)[-1] == "ended"
+    assert state(maker, key, link) == ("used", 1)
+    assert notes(app) == []

@@ -94,7 +94,7 @@ class LinkItem(Base):
 
 class LinkEvent(Base):
     """Something that happened: created, page_opened, password_failed, opened, download_started, downloaded (whole),
-    received, extended, reported, expired, revoked, taken_down. `detail` names the thing concerned."""
+    ended, received, extended, reported, expired, revoked, taken_down. `detail` names the thing concerned."""
 
     __tablename__ = "link_events"
     __table_args__ = (Index("ix_link_events_link_id_id", "link_id", "id"), {"sqlite_autoincrement": True})

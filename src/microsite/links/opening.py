@@ -22,6 +22,7 @@ from sqlalchemy import (
     String,
     Update,
     bindparam,
+    delete,
     exists,
     func,
     insert,
@@ -321,6 +322,13 @@ def send_all(opened: Opened, visitor: Visitor, held: Slots | None = None) -> Res
         raise LinkGone()
     watched = Watched(opened, visitor, "all, as a zip", counts=True)
     return send_zip(members, opened.link.title or "files", watched, held)
+
+
+def end_ticket(opened: Opened, visitor: Visitor) -> None:
+    """Forget a ticket with its copy of a note, at its reader's wish and in the present transaction."""
+    db.session.execute(delete(LinkTicket).where(LinkTicket.ticket_hash == hashed(opened.ticket)))
+    if not opened.of_owner:
+        record(opened.link.id, "ended", visitor)
 
 
 def report(link: Link, reason: str, visitor: Visitor) -> None:

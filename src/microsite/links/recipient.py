@@ -257,6 +257,21 @@ def download(ticket: str, item_id: str) -> ResponseReturnValue:
     return opening.send_item(_by_ticket(ticket), item_id, visitor(), inline="inline" in request.args)
 
 
+@bp.post("/l/t/<ticket>/end")
+@public
+@without_csrf(BY_ADDRESS)
+def end_ticket(ticket: str) -> ResponseReturnValue:
+    """End what was opened before its time, because its reader has it."""
+    refuse_unasked()
+    with atomic():
+        opening.end_ticket(_by_ticket(ticket), visitor())
+    return render_template(
+        "links/done.html",
+        heading="Forgotten",
+        words="It cannot be opened here again in this browser or any other.",
+    )
+
+
 @bp.post("/l/t/<ticket>/send/")
 @public
 @takes_uploads
@@ -329,8 +344,13 @@ def report_opened(ticket: str) -> ResponseReturnValue:
 def _report(link: Link) -> ResponseReturnValue:
     form = ReportLink()
     if not form.validate():
-        return render_template("links/report.html", form=form), 422
+        return render_template(
+            "links/done.html", heading="Report this link",
+            problem="Say in a few words what is wrong with it. Go back and try again.",
+        ), 422  # fmt: skip
     opening.REPORTS.spend(address_key(visitor().address))
     with atomic():
         opening.report(link, form.reason.data or "", visitor())
-    return render_template("links/report.html", form=None)
+    return render_template(
+        "links/done.html", heading="Thank you", words="Whoever runs this site will look at it."
+    )
