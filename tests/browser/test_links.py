@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 import requests
 
+from microsite.client import notes
 from tests.browser.test_pages import check, sign_in
 from tests.conftest import Server
 
@@ -275,3 +277,16 @@ DOT = bytes.fromhex(
     "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000d4944415478da63fccfc0f01f0005000201"
     "62a1ad3c0000000049454e44ae426082"
 )
+
+
+def test_browser_and_python_client_read_each_other_s_notes(site: Server, person: Callable[..., Any]) -> None:
+    page, note = person(base_url=site.url), "the blue key is under the mat €\n"
+    page.goto("/")
+    module = "const m = await import('/static/links/notes.js');"
+    sealed = page.evaluate(f"async (note) => {{ {module} return m.encrypt(note); }}", note)
+    key = notes.key_of(sealed["fragment"])
+    assert notes.decrypt(sealed["ciphertext"], key) == note
+    assert sealed["proof_hash"] == hashlib.sha256(notes.proof_of(key).encode()).hexdigest()
+    own = notes.encrypt(note)
+    read = f"async ([text, fragment]) => {{ {module} return m.decrypt(text, await m.keyOf(fragment)); }}"
+    assert page.evaluate(read, [own.ciphertext, own.fragment]) == note
