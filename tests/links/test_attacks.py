@@ -136,8 +136,13 @@ def test_a_reported_link_is_not_deleted_before_somebody_looked(
     anna = app.test_client()
     sign_in(anna, "anna")
     headers = JSON | {"X-CSRFToken": page_token(anna)}
-    answer = anna.post(f"/links/{link['id']}/delete", headers=headers)
-    assert (answer.status_code, answer.json["code"]) == (409, "conflict")
+    assert anna.post(f"/links/{link['id']}/delete", headers=headers).status_code == 303
+    assert "A reader reported this link" in anna.get(f"/links/{link['id']}").get_data(as_text=True)
+    both = {"link": [link["id"], make_link(maker, key)["id"]], "action": "delete", "sure": "yes"}
+    assert anna.post("/links/selected", data=both, headers=headers).status_code == 303
+    page = anna.get("/links/").get_data(as_text=True)
+    assert "Note: A reader reported this link" in page
+    assert "1 link is deleted" in page
     assert anna.post(f"/links/{link['id']}/revoke", headers=headers).status_code == 303
 
 

@@ -319,7 +319,6 @@ def test_files_by_page(anna: Any, key: dict[str, str], visitor: Any) -> None:
     [
         ({}, "Write a note, or choose files to share."),
         ({"text": "  \n "}, "Write a note, or choose files to share."),
-        ({"file": "no-such-file"}, "You have no file"),
         ({"text": "a", "title": "x" * 121}, "120"),
         ({"text": "a", "expires_in": "1"}, "valid choice"),
         ({"text": "a", "max_uses": "7"}, "valid choice"),

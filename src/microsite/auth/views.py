@@ -57,9 +57,11 @@ def username() -> ResponseReturnValue:
 @public
 def register() -> ResponseReturnValue:
     """Register a new member."""
-    if current_user.is_authenticated:
-        return redirect(url_for("home"), 303)
     token = request.args.get("invitation")
+    if current_user.is_authenticated:
+        if token:
+            flash("You are a member here already. The invitation is not used.", "info")
+        return redirect(url_for("home"), 303)
     by_invitation = token is not None and current_app.config["REGISTRATION"] != "closed"
     if by_invitation:
         _invitations().role(token or "")

@@ -42,12 +42,12 @@ class VerifiedConnection(Connection):
         return host
 
 
-def send_mail(to: str, subject: str, template: str, **values: Any) -> None:
+def send_mail(to: str, subject: str, template: str, *, reply_to: str = "", **values: Any) -> None:
     """Queue one mail in the present transaction. Raises ValidationFailed for a line break in address or subject."""
-    if re.search(r"[\r\n]", to + subject):
+    if re.search(r"[\r\n]", to + subject + reply_to):
         raise ValidationFailed({"email": ["An address or a subject has no line breaks."]})
     body = render_template(template, subject=subject, **values)
-    enqueue("mail", to=to, subject=subject, sealed=_seal().encrypt(body.encode()).decode())
+    enqueue("mail", to=to, subject=subject, sealed=_seal().encrypt(body.encode()).decode(), reply_to=reply_to)
 
 
 def _seal() -> Fernet:
@@ -61,16 +61,17 @@ def sender() -> str:
     return configured or f"noreply@{urlsplit(current_app.config['BASE_URL']).hostname}"
 
 
-def deliver(to: str, subject: str, sealed: str) -> None:
+def deliver(to: str, subject: str, sealed: str, reply_to: str = "") -> None:
     """Task: send one waiting mail. Raises OSError when the server does not take it."""
-    transmit(to, subject, _seal().decrypt(sealed.encode()).decode())
+    transmit(to, subject, _seal().decrypt(sealed.encode()).decode(), reply_to)
 
 
-def transmit(to: str, subject: str, body: str) -> None:
+def transmit(to: str, subject: str, body: str, reply_to: str = "") -> None:
     """Hand one mail to the server now, or write it to the outbox folder. Raises OSError when the server does not take it."""
     message = Message(
-        subject=subject, recipients=[to], body=body, sender=(current_app.config["SITE_NAME"], sender())
-    )
+        subject=subject, recipients=[to], body=body, sender=(current_app.config["SITE_NAME"], sender()),
+        reply_to=reply_to or None,
+    )  # fmt: skip
     if current_app.config["MAIL_SERVER"] is None:
         _write(message)
         return

@@ -74,6 +74,21 @@ def for_seconds(seconds: float) -> str:
     return f"{round(seconds)} seconds"
 
 
+BROWSERS = {"Edg/": "Edge", "OPR/": "Opera", "Firefox/": "Firefox", "Chrome/": "Chrome", "Safari/": "Safari"}
+SYSTEMS = {
+    "Android": "Android", "iPhone": "iPhone", "iPad": "iPad", "Windows": "Windows", "Mac OS X": "Mac", "Linux": "Linux",
+}  # fmt: skip
+
+
+def browser(agent: str) -> str:
+    """What a visitor's program calls itself, in short: Chrome on Linux, or its first word. Anything may be claimed there."""
+    name = next((name for mark, name in BROWSERS.items() if mark in agent), None)
+    system = next((system for mark, system in SYSTEMS.items() if mark in agent), None)
+    if name is None:
+        return agent.split(" ", maxsplit=1)[0][:40]
+    return f"{name} on {system}" if system else name
+
+
 def navigation() -> list[dict[str, Any]]:
     """Entries that this visitor may use."""
     user = current_user._get_current_object()
@@ -133,7 +148,12 @@ def init_app(app: Flask) -> None:
     _fixed_once(app)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters.update(
-        icon=icon, human_size=human_size, when=when, clock_time=clock_time, for_seconds=for_seconds
+        icon=icon,
+        human_size=human_size,
+        when=when,
+        clock_time=clock_time,
+        for_seconds=for_seconds,
+        browser=browser,
     )
     app.jinja_env.globals.update(icon=icon, navigation=navigation, version=__version__)
     app.context_processor(lambda: {"site_name": app.config["SITE_NAME"]})

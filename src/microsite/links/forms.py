@@ -86,6 +86,19 @@ class LinkTerms(Form):
     show_items = BooleanField("Show names and sizes before opening")
     hold = BooleanField("The reader must hold the button (against mail scanners that click)")
 
+    MORE = ("title", "note", "password", "recipients", "name", "shorten_to", "hold", "show_items")
+
+    @property
+    def more(self) -> bool:
+        """Whether anything is filled in, or refused, among the options that are folded away."""
+        return any(self[name].data or self[name].errors for name in self.MORE)
+
+    def ask_password_again(self) -> None:
+        """A refused form comes back without its password; whoever does not notice would make a link without one."""
+        if self.password.data:
+            sentence = "Type the password again: it is not kept while something else is wrong."
+            self.password.errors = [*self.password.errors, sentence]
+
 
 class NewLink(LinkTerms):
     """Make a link to files, which come as repeated fields `file` that the view reads, or to a note."""

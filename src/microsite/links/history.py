@@ -17,6 +17,7 @@ from microsite.core.pages import absolute
 from microsite.core.throttle import Throttle, address_key
 
 from .models import Link, LinkEvent
+from .queries import called, items_of
 
 NEWS = Throttle("link news", "10 per hour")
 ADD_EVENT = insert(cast(Any, LinkEvent.__table__))
@@ -61,7 +62,7 @@ def _seen_this_hour(link_id: int, key: str) -> bool:
     return len(seen) == PAGES_PER_HOUR or any(address_key(address) == key for address in seen)
 
 
-def tell_owner(link: Link, template: str, **values: object) -> None:
+def tell_owner(link: Link, template: str, **values: Any) -> None:
     """Queue a mail to the maker, in the present transaction; of one link no more than ten an hour."""
     try:
         NEWS.spend(link.id)
@@ -69,7 +70,7 @@ def tell_owner(link: Link, template: str, **values: object) -> None:
         return
     owner = db.session.get(User, link.owner_id)
     assert owner is not None
-    title = link.title or {"text": "your note", "upload": "your upload request"}.get(link.kind, "your files")
+    title = called(link, items_of(link))[:120]
     send_mail(
         owner.email,
         {"opened": f"Opened: {title}", "received": f"Files arrived: {title}"}[template],

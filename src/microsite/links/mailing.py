@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from email_validator import EmailNotValidError, validate_email
 from flask import current_app
 
@@ -9,6 +11,7 @@ from microsite.core.db import db
 from microsite.core.exceptions import ValidationFailed
 from microsite.core.identity import User
 from microsite.core.mailer import send_mail
+from microsite.core.pages import for_seconds
 
 from .forms import RECIPIENTS_MAX
 from .models import Kind, Link
@@ -27,7 +30,10 @@ def can_send() -> bool:
 def checked_addresses(text: str) -> list[str]:
     """The addresses of a field, each once. Raises ValidationFailed."""
     found: list[str] = []
-    for word in text.replace(",", " ").replace(";", " ").split():
+    named = re.sub(
+        r"[^,;\r\n<>]*<([^<>]*)>", r" \1 ", text
+    )  # as mail programs copy them: Dora <dora@example.org>
+    for word in re.split(r"[\s,;]+", named.strip()) if named.strip() else []:
         try:
             address = validate_email(word, check_deliverability=False, test_environment=True).normalized
         except EmailNotValidError:
@@ -55,7 +61,13 @@ def message(link: Link, url: str) -> str:
         else f"{link.max_uses} times"
     )
     lines = [f"{heading(link)}: {url}", ""]
-    lines.append(f"It works {often}, until {link.expires_at:%d %B %Y %H:%M} UTC, and only from its own page.")
+    end = f"until {link.expires_at:%d %B %Y %H:%M} UTC"
+    if link.kind == Kind.INVITATION:
+        people = "one person" if link.max_uses == 1 else f"{link.max_uses} people"
+        lines.append(f"It is for {people}, {end}.")
+    else:
+        sooner = f", or {for_seconds(link.shorten_to)} after the first opening" if link.shorten_to else ""
+        lines.append(f"It works {often}, {end}{sooner}.")
     if link.password_hash:
         lines.append("You get the password from me by another way.")
     if link.proof_hash:
@@ -69,4 +81,12 @@ def send(link: Link, url: str, address: str) -> None:
     maker = db.session.get(User, link.owner_id)
     assert maker is not None
     subject = f"{maker.display_name}: {heading(link)}"
-    send_mail(address, subject, "links/mail/link.txt", link=link, sender=maker, message=message(link, url))
+    send_mail(
+        address,
+        subject,
+        "links/mail/link.txt",
+        reply_to=maker.email,
+        link=link,
+        sender=maker,
+        message=message(link, url),
+    )

@@ -66,6 +66,22 @@ def items_of_all(links: Sequence[Link]) -> dict[int, list[SharedItem]]:
     }
 
 
+NAMES = {Kind.TEXT: "Note", Kind.UPLOAD: "Upload request", Kind.INVITATION: "Invitation"}
+
+
+def called(link: Link, items: Sequence[SharedItem]) -> str:
+    """What a link is called on its maker's pages and in mails."""
+    names = ", ".join(item.name for item in items)
+    return link.title or NAMES.get(Kind(link.kind)) or names or "Deleted files"
+
+
+def taken_down(links: Sequence[Link]) -> set[int]:
+    """Which of these an administrator took down."""
+    ids = [link.id for link in links if link.revoked_at is not None]
+    down = select(LinkEvent.link_id).where(LinkEvent.link_id.in_(ids), LinkEvent.type == "taken_down")
+    return set(db.session.scalars(down)) if ids else set()
+
+
 def state_of(link: Link, items: list[SharedItem]) -> State:
     """The state that its maker sees; a link whose last thing was deleted hands out nothing any more."""
     state = link.state_at(now())
@@ -91,19 +107,24 @@ def home_panel(user: User) -> dict[str, Any] | None:
         Link.expires_at > now(),
         or_(Link.max_uses.is_(None), Link.uses < Link.max_uses),
     )
-    links = db.session.scalars(
-        select(Link).where(Link.owner_id == user.id, *still).order_by(Link.expires_at).limit(5)
-    ).all()
+    things = selectinload(Link.items)
+    mine = select(Link).options(things).where(Link.owner_id == user.id, *still)
+    links = db.session.scalars(mine.order_by(Link.expires_at).limit(5)).all()
     told = LinkEvent.type.in_(("opened", "received", "reported", "taken_down"))
     news = db.session.execute(
         select(LinkEvent, Link)
+        .options(things)
         .join(Link, Link.id == LinkEvent.link_id)
         .where(Link.owner_id == user.id, Link.notify, told, LinkEvent.time > now() - NEWS_FOR)
         .order_by(LinkEvent.id.desc())
         .limit(5)
     ).all()
+    shown = list({link.id: link for link in [*links, *(link for _, link in news)]}.values())
+    items = items_of_all(shown)
     return {
-        "title": "Open links", "icon": "link-45deg", "template": "links/_panel.html", "links": links, "news": news,
+        "title": "Links" if news else "Open links", "icon": "link-45deg", "template": "links/_panel.html", "links": links, "news": news,
+        "called": {link.id: called(link, items[link.id]) for link in shown},
+        "reports": count_reported() if user.may("links:moderate") else 0,
     }  # fmt: skip
 
 

@@ -20,7 +20,11 @@ from .opening import Opened
 from .queries import inbox
 from .services import hashed
 
-FULL = "This request takes {most} files altogether, and {left} more fit."
+
+def _full(most: int, left: int) -> Conflict:
+    return Conflict(
+        f"This request takes {most} file{'' if most == 1 else 's'} altogether, and {left or 'no'} more fit{'s' if left == 1 else ''}."
+    )
 
 
 def files_left(link: Link) -> int:
@@ -48,7 +52,7 @@ class Receiver:
         if self.of_owner:
             raise Conflict("This is your own request. Send its link to whoever has the files.")
         if self.accepted >= self.left:
-            raise Conflict(FULL.format(most=self.most, left=self.left))
+            raise _full(self.most, self.left)
         self.accepted += 1
         if self.types and name.rpartition(".")[2].lower() not in self.types:
             raise TypeNotAllowed(f"{name[:80]} is not accepted; files here end in {', '.join(self.types)}.")
@@ -84,7 +88,7 @@ class Receiver:
         if link is None or link.revoked_at is not None:
             raise LinkGone()
         if done.rowcount != 1:  # type: ignore[attr-defined]
-            raise Conflict(FULL.format(most=self.most, left=files_left(link)))
+            raise _full(self.most, files_left(link))
         owner = db.session.get(User, self.owner_id)
         if owner is None or not owner.is_active or not owner.may("links:use"):
             raise LinkGone()

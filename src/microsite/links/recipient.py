@@ -38,7 +38,7 @@ from .forms import OpenLink, ReportLink
 from .history import Visitor, record_page
 from .models import Kind, Link
 from .queries import items_of, provider
-from .receiving import Receiver
+from .receiving import Receiver, files_left
 from .views import bp
 
 BY_ADDRESS = "knowing the address is the right to open it, and no session is used or made"
@@ -88,7 +88,7 @@ def _recipient_page(link: Link, token: str, form: OpenLink) -> str:
         "links/open.html", link=link, sender=db.session.get(User, link.owner_id), form=form, token=token,
         word=hold_word(token) if link.hold else None, report=ReportLink(formdata=None),
         items=items_of(link) if link.show_items and link.kind == Kind.FILES else [],
-        mine=link.owner_id == current_user.id,
+        mine=link.owner_id == current_user.id, files_left=files_left(link),
     )  # fmt: skip
 
 
@@ -143,6 +143,8 @@ def _to_maker(token: str, *, as_json: bool) -> ResponseReturnValue:
     with atomic():
         opened = opening.owner_ticket(opening.find_open(token))
         answer: Any = opened_json(opened) if as_json else None
+    if not as_json and not opened.ticket:  # an encrypted note, which only a script can show
+        return _recipient_page(opened.link, token, OpenLink(formdata=None))
     return answer if as_json else _to_opened(opened)
 
 

@@ -36,6 +36,7 @@ KEEP_COPIES = (
     )
     .values(text=bindparam("copy", type_=Text))
 )
+REPORTED = "A reader reported this link. It can be withdrawn now, and deleted when an administrator has looked at it."
 NAME_RESTS = timedelta(days=30)
 """How long a public name stays with its last holder, so that nobody else's things appear under a known address."""
 
@@ -257,7 +258,7 @@ def change_link(
             sentence = f"A link lives up to {for_seconds(longest.total_seconds())} here, counted from when it was made."
             raise ValidationFailed({"expires_in": [sentence]})
         link.expires_at = now() + life_of(expires_in)
-        record(link.id, "extended")
+        record(link.id, "extended", detail=f"{link.expires_at:%d %B %Y %H:%M} UTC")
     if max_uses is not None:
         checked_uses(max_uses)
         if max_uses <= link.uses:
@@ -289,18 +290,19 @@ def settle_reports(link: Link) -> None:
     db.session.execute(update(LinkReport).where(*unsettled).values(settled_at=now()))
 
 
+def is_reported(link: Link) -> bool:
+    """Whether a reader's report of it waits for an administrator."""
+    unsettled = select(LinkReport.id).where(LinkReport.link_id == link.id, LinkReport.settled_at.is_(None))
+    return db.session.scalar(unsettled.limit(1)) is not None
+
+
 def delete_link(link: Link) -> None:
     """Delete a link with its history; what it handed out stays with its owner.
 
     Raises Conflict while a reader's report of it is not settled: otherwise whoever abuses links would erase the proof.
     """
-    unsettled = (
-        select(LinkReport.id).where(LinkReport.link_id == link.id, LinkReport.settled_at.is_(None)).limit(1)
-    )
-    if db.session.scalar(unsettled) is not None:
-        raise Conflict(
-            "A reader reported this link. Withdraw it now; delete it when an administrator has looked at it."
-        )
+    if is_reported(link):
+        raise Conflict(REPORTED)
     _rest_name(link)
     db.session.execute(delete(Link).where(Link.id == link.id))
 

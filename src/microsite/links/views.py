@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC
+from math import ceil
 from typing import Any
 
 import segno
@@ -15,9 +16,9 @@ from wtforms import SelectChoice
 from microsite.core import clock
 from microsite.core.access import requires
 from microsite.core.db import atomic
-from microsite.core.exceptions import Conflict, ValidationFailed
+from microsite.core.exceptions import Conflict, NotFound, ValidationFailed
 from microsite.core.identity import Role
-from microsite.core.pages import absolute
+from microsite.core.pages import absolute, for_seconds
 from microsite.core.passwords import hash_password
 
 from . import mailing, queries, services
@@ -33,7 +34,7 @@ from .forms import (
     NewLink,
     NewUploadRequest,
 )
-from .models import Link
+from .models import Link, State
 from .policies import link_for, reported_link
 from .queries import provider
 from .services import Terms, UploadRequest
@@ -65,12 +66,18 @@ def index() -> ResponseReturnValue:
     page = queries.links_of(current_user, current_app.config["PAGE_SIZE"], request.args.get("cursor"))
     items = queries.items_of_all(page.items)
     return render_template(
-        "links/index.html", links=page.items, items=items, base=url_for("links.index"),
+        "links/index.html", links=page.items, base=url_for("links.index"), down=queries.taken_down(page.items),
+        called={link.id: queries.called(link, items[link.id]) for link in page.items},
         states={link.id: queries.state_of(link, items[link.id]) for link in page.items},
         older=url_for("links.index", cursor=page.next_cursor) if page.next_cursor else None,
-        soon=clock.now().timestamp() + 3600, form=Confirm(),
+        soon=soon(), form=Confirm(),
         reports=queries.count_reported() if current_user.may("links:moderate") else 0,
     )  # fmt: skip
+
+
+def soon() -> float:
+    """What ends before this, in seconds since 1970, ends soon."""
+    return clock.now().timestamp() + 3600
 
 
 @bp.post("/links/selected")
@@ -81,20 +88,29 @@ def change_selected() -> ResponseReturnValue:
     if not chosen:
         flash("No link was chosen.", "warning")
         return redirect(url_for("links.index"), 303)
+    action = "delete" if request.form.get("action") == "delete" else "revoke"
     if request.form.get("sure") != "yes":
         links = [link_for(current_user, public_id) for public_id in chosen]
-        action = "delete" if request.form.get("action") == "delete" else "revoke"
-        return render_template("links/selected.html", links=links, action=action, form=Confirm())
+        items = queries.items_of_all(links)
+        called = {link.id: queries.called(link, items[link.id]) for link in links}
+        return render_template(
+            "links/selected.html", links=links, action=action, form=Confirm(), called=called
+        )
+    done, kept = 0, []
     with atomic():
         for public_id in chosen:
             link = link_for(current_user, public_id)
-            if request.form.get("action") == "delete":
-                services.delete_link(link)
-            else:
-                services.revoke(link)
-    done = "deleted" if request.form.get("action") == "delete" else "withdrawn"
-    count = len(chosen)
-    flash(f"{count} link{' is' if count == 1 else 's are'} {done}.", "success")
+            if action == "revoke" and link.state_at(clock.now()) is not State.OPEN:
+                continue  # it is over already, in a way that its history tells better
+            if action == "delete" and services.is_reported(link):
+                kept.append(queries.called(link, queries.items_of(link)))
+                continue
+            (services.delete_link if action == "delete" else services.revoke)(link)
+            done += 1
+    if kept:
+        flash(f"{', '.join(kept)}: {services.REPORTED}", "warning")
+    word = "deleted" if action == "delete" else "withdrawn"
+    flash(f"{done or 'No'} link{' is' if done == 1 else 's are'} {word}.", "success" if done else "info")
     return redirect(url_for("links.index"), 303)
 
 
@@ -105,24 +121,33 @@ def change_selected() -> ResponseReturnValue:
 @requires("links:use")
 def new() -> ResponseReturnValue:
     """Show the form for a new link, to the files that were chosen or to a note."""
-    return _new_page(NewLink(formdata=None), request.args.getlist("file"))
+    return _new_page(NewLink(formdata=None, expires_in=usual_life()), request.args.getlist("file"))
+
+
+def usual_life() -> str:
+    """The life that a link gets where nobody says otherwise, in seconds."""
+    return str(int(services.life_of(None).total_seconds()))
 
 
 def _new_page(form: NewLink, chosen: list[str], status: int = 200) -> ResponseReturnValue:
     answering = provider("files")
     items = answering.own(current_user, chosen[:100]) if answering and chosen else []
+    if chosen and not items:
+        raise NotFound("What you chose to share was deleted meanwhile.")
     offer_choices(form)
+    if status == 422:
+        form.ask_password_again()
     return render_template("links/new.html", form=form, items=items), status
 
 
 def offer_choices(form: LinkTerms) -> None:
     """Offer what the operator's ceilings allow."""
     longest = int(current_app.config["LINK_EXPIRY_MAX"].total_seconds())
-    lives = [life for life in LIVES if int(life.value) <= longest]
-    form.expires_in.choices = [
-        *(lives or [SelectChoice(str(longest), "as long as possible")]),
-        SelectChoice(DATE, "a date"),
-    ]
+    lives = {int(life.value): life.label for life in LIVES if int(life.value) <= longest}
+    usual = int(usual_life())
+    lives.setdefault(usual, for_seconds(usual))
+    choices = [SelectChoice(str(seconds), lives[seconds]) for seconds in sorted(lives)]
+    form.expires_in.choices = [*choices, SelectChoice(DATE, "a date")]
     most = current_app.config["LINK_USES_MAX"]
     if most is not None:
         form.max_uses.choices = [uses for uses in USES if uses.value and int(uses.value) <= most]
@@ -134,7 +159,7 @@ def terms_of(form: LinkTerms) -> Terms:
     if form.expires_in.data == DATE:
         if form.expires_at.data is None:
             raise ValidationFailed({"expires_at": ["Choose the date and time at which it ends."]})
-        expires_in = round((form.expires_at.data.replace(tzinfo=UTC) - clock.now()).total_seconds())
+        expires_in = ceil((form.expires_at.data.replace(tzinfo=UTC) - clock.now()).total_seconds())
         if expires_in < 1:
             raise ValidationFailed({"expires_at": ["That time is past already."]})
         longest = int(current_app.config["LINK_EXPIRY_MAX"].total_seconds())
@@ -183,6 +208,7 @@ def ask_for_files() -> ResponseReturnValue:
             )
         except ValidationFailed as refused:
             form.refuse(refused)
+    form.ask_password_again()
     return render_template("links/ask.html", form=form), form.status
 
 
@@ -225,9 +251,8 @@ def _made(form: LinkTerms, *, people: int | None = None, **thing: Any) -> Respon
 def made_page(made: list[tuple[Link, str]]) -> str:
     """The page that shows new links, this once."""
     return render_template(
-        "links/made.html", made=made, link=made[0][0], url=made[0][1], sent=mailing.can_send(),
+        "links/made.html", made=made, link=made[0][0], url=made[0][1], can_send=mailing.can_send(),
         code=qr_code(made[0][1]), messages=[mailing.message(link, url) for link, url in made],
-        items=queries.items_of(made[0][0]),
     )  # fmt: skip
 
 
@@ -254,14 +279,19 @@ def show(link_id: str) -> ResponseReturnValue:
 def _show(link: Link, change: ChangeLink, status: int = 200) -> ResponseReturnValue:
     items = queries.items_of(link)
     longest = int(current_app.config["LINK_EXPIRY_MAX"].total_seconds())
-    change.expires_in.choices = [
-        SelectChoice(life.value, f"{life.label} from now") for life in LIVES if int(life.value) <= longest
-    ]
+    left = (link.expires_at - clock.now()).total_seconds()
+    lives = [life for life in LIVES if int(life.value) <= longest]
+    change.expires_in.choices = [SelectChoice(life.value, f"{life.label} from now") for life in lives]
+    if not change.is_submitted():  # the first that is no earlier end than the present one
+        change.expires_in.data = next(
+            (life.value for life in lives if int(life.value) > left), lives[-1].value if lives else None
+        )
     page = queries.events_of(link, 100, request.args.get("cursor"))
     return render_template(
         "links/show.html", link=link, items=items, state=queries.state_of(link, items), events=page.items,
         older=url_for("links.show", link_id=link.public_id, cursor=page.next_cursor) if page.next_cursor else None,
-        form=Confirm(), change=change, url=link_url(link.name) if link.name else None,
+        form=Confirm(), change=change, url=link_url(link.name) if link.name and not link.revoked_at else None,
+        called=queries.called(link, items), soon=soon(), down=bool(queries.taken_down([link])),
     ), status  # fmt: skip
 
 
@@ -291,6 +321,10 @@ def notify(link_id: str) -> ResponseReturnValue:
     with atomic():
         link = link_for(current_user, link_id)
         services.change_link(link, notify=not link.notify)
+        told = link.notify
+    flash(
+        "You are told when it is opened." if told else "You are no longer told when it is opened.", "success"
+    )
     return redirect(url_for("links.show", link_id=link_id), 303)
 
 
@@ -308,8 +342,12 @@ def revoke(link_id: str) -> ResponseReturnValue:
 @requires("links:use")
 def delete(link_id: str) -> ResponseReturnValue:
     """Delete a link with its history."""
-    with atomic():
-        services.delete_link(link_for(current_user, link_id))
+    try:
+        with atomic():
+            services.delete_link(link_for(current_user, link_id))
+    except Conflict as refused:
+        flash(refused.detail, "error")
+        return redirect(url_for("links.show", link_id=link_id), 303)
     flash("The link is deleted.", "success")
     return redirect(url_for("links.index"), 303)
 

@@ -7,6 +7,7 @@
     document.documentElement.setAttribute("data-bs-theme", theme);
   };
   apply();
+  document.documentElement.classList.add("scripted"); // styles know that buttons which need a script work
   system.addEventListener("change", apply);
   addEventListener("storage", apply);
   addEventListener("themechange", apply);

@@ -44,7 +44,13 @@ function add(files) {
 
 function next() {
   while (running < AT_ONCE && waiting.length) send(waiting.shift());
-  if (!running && !waiting.length && arrived && !failed) location.assign(form.dataset.done ?? location.href);
+  if (running || waiting.length || !arrived) return;
+  if (!failed) return location.assign(form.dataset.done ?? location.href);
+  if (tray.querySelector("[data-go-on]")) return;
+  const go = element("button", { type: "button", className: "btn btn-outline-secondary", textContent: "Go on without the rest" });
+  go.dataset.goOn = "";
+  go.onclick = () => location.assign(form.dataset.done ?? location.href);
+  tray.append(go);
 }
 
 function send(item) {
@@ -55,7 +61,7 @@ function send(item) {
   row.classList.remove("failed");
   button.textContent = "Cancel";
   button.onclick = () => request.abort();
-  const end = (text, ok) => {
+  const end = (text, ok, again = true) => {
     running -= 1;
     how.textContent = text;
     if (ok) {
@@ -63,14 +69,17 @@ function send(item) {
       button.remove();
     } else {
       failed += 1;
+      bar.value = 0;
       row.classList.add("failed");
-      button.textContent = "Try again";
+      button.textContent = again ? "Try again" : "Remove";
       button.onclick = () => {
         failed -= 1;
-        waiting.push(item);
+        if (again) waiting.push(item);
+        else row.remove();
+        tray.hidden = !tray.querySelector(".tray-row");
         next();
       };
-      say(`${file.name}: ${text}`, true);
+      say(text.startsWith(file.name) ? text : `${file.name}: ${text}`, true);
     }
     next();
   };
@@ -91,10 +100,15 @@ function send(item) {
     } catch {
       if (request.status === 413) reason = "a proxy in front of the site limits the size of requests";
     }
-    end(reason, false);
+    end(reason, false, request.status >= 500 || request.status === 429);
   };
   request.onerror = () => end("the connection broke", false);
-  request.onabort = () => end("cancelled", false);
+  request.onabort = () => {
+    running -= 1;
+    row.remove();
+    tray.hidden = !tray.querySelector(".tray-row");
+    next();
+  };
   request.open("PUT", form.dataset.upload + encodeURIComponent(file.name));
   if (token) request.setRequestHeader("X-CSRFToken", token);
   request.setRequestHeader("Accept", "application/json");

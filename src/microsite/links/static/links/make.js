@@ -16,6 +16,7 @@ function prepareDate(form) {
   const input = field.querySelector("input");
   field.querySelector(".form-text")?.remove();
   input.removeAttribute("aria-describedby");
+  if (input.value && input.value === input.defaultValue) input.value = local(new Date(`${input.value}Z`)); // it comes in UTC
   const update = () => (field.hidden = choice.value !== "date");
   choice.addEventListener("change", update);
   update();
@@ -24,9 +25,11 @@ function prepareDate(form) {
   });
 }
 
+const local = (date) => new Date(date - date.getTimezoneOffset() * 60000).toISOString().slice(0, 16);
+
 function prepareNote(form) {
   const share = form.closest("[data-share]");
-  const box = form.querySelector("#encrypt");
+  const box = form.querySelector("[data-encrypt]");
   form.querySelector("[data-encrypt-choice]").hidden = !possible();
   const problem = form.querySelector("[data-problem]");
   const say = (words) => {
@@ -38,28 +41,88 @@ function prepareNote(form) {
     if (!box.checked) return;
     event.preventDefault();
     problem.hidden = true;
-    const note = form.elements.text.value;
-    if (!note.trim()) return say("Write a note first.");
-    if (form.elements.recipients.value.trim()) return say("Leave the addresses out: the key never comes to this site, so it cannot be mailed from here.");
-    const { fragment, ...encrypted } = await encrypt(note);
-    const body = terms(form, encrypted);
-    const headers = { "Content-Type": "application/json", Accept: "application/json", "X-CSRFToken": form.elements.csrf_token.value };
+    const button = event.submitter ?? form.querySelector("[type=submit]");
+    button.disabled = true; // twice would make two links
     try {
-      const answer = await fetch(form.dataset.noteApi, { method: "POST", headers, body: JSON.stringify(body) });
+      if (refuse(form, wrong(form))) return;
+      const { fragment, ...encrypted } = await encrypt(form.elements.text.value);
+      const headers = { "Content-Type": "application/json", Accept: "application/json", "X-CSRFToken": form.elements.csrf_token.value };
+      const answer = await fetch(form.dataset.noteApi, { method: "POST", headers, body: JSON.stringify(terms(form, encrypted)) });
       const made = await answer.json();
-      if (!answer.ok) return say(Object.values(made.errors ?? {}).flat().join(" ") || made.detail);
-      share.querySelector("#made-url").value = `${made.url}#${fragment}`;
+      if (!answer.ok) {
+        if (!refuse(form, made.errors ?? {})) say(made.detail);
+        return;
+      }
+      show(form.closest("[data-share]"), made, `${made.url}#${fragment}`);
       form.elements.text.value = "";
       form.hidden = true;
-      share.querySelector("h1, h2").textContent = "Your link";
-      share.querySelector("[data-made]").hidden = false;
-      const dialog = share.closest("dialog");
-      if (dialog) dialog.dataset.changed = "";
-      share.querySelector("#made-url").select();
     } catch {
       say("The connection broke. Nothing was made; try again.");
+    } finally {
+      button.disabled = false;
     }
   });
+}
+
+/** What the site would refuse, and what only encryption rules out: sentences by the name of their field. */
+function wrong(form) {
+  const { text, expires_in: until, expires_at: date, recipients } = form.elements;
+  const errors = {};
+  if (!text.value.trim()) errors.text = ["Write a note first."];
+  if (recipients.value.trim()) errors.recipients = ["Leave the addresses out: the key never comes to this site, so it cannot be mailed from here."];
+  if (until.value === "date" && !date.value) errors.expires_at = ["Choose the date and time at which it ends."];
+  else if (until.value === "date" && new Date(date.value) <= new Date()) errors.expires_at = ["That time is past already."];
+  return errors;
+}
+
+/** Put sentences beside their fields, the first in focus; says whether there are any. */
+function refuse(form, errors) {
+  for (const old of form.querySelectorAll("[data-refusal]")) old.remove();
+  for (const field of form.querySelectorAll("[aria-invalid]")) field.removeAttribute("aria-invalid");
+  let first;
+  for (const [name, sentences] of Object.entries(errors)) {
+    const dated = name === "expires_in" && form.elements.expires_in.value === "date";
+    const field = form.elements[dated ? "expires_at" : name] ?? form.elements.text;
+    const words = document.createElement("p");
+    words.className = "invalid";
+    words.dataset.refusal = "";
+    words.id = `refused-${name}`;
+    words.textContent = sentences.join(" ");
+    field.setAttribute("aria-invalid", "true");
+    field.setAttribute("aria-describedby", words.id);
+    (field.closest(".with-button") ?? field).after(words);
+    const more = field.closest("details");
+    if (more) more.open = true;
+    first ??= field;
+  }
+  first?.focus();
+  return Boolean(first);
+}
+
+/** The new link with its key, which only this page knows, and a message to paste. */
+function show(share, made, url) {
+  const ends = new Date(made.expires_at).toLocaleString([], { dateStyle: "long", timeStyle: "short", timeZone: "UTC" });
+  const often = made.max_uses === null ? "as often as you like" : made.max_uses === 1 ? "once" : `${made.max_uses} times`;
+  const message = [
+    `${made.title || "A note for you"}: ${url}`,
+    "",
+    `It works ${often}, until ${ends} UTC.`,
+    ...(made.has_password ? ["You get the password from me by another way."] : []),
+    "Copy the whole link: the part after # is its key.",
+    "If it does not open, it was used, has ended, or was withdrawn: ask me for a new one.",
+  ].join("\n");
+  share.querySelector("[data-made-url]").value = url;
+  share.querySelector("[data-made-message]").value = message;
+  share.querySelector("[data-made-mail]").href = `mailto:?subject=${encodeURIComponent(made.title || "A note for you")}&body=${encodeURIComponent(message)}`;
+  share.querySelector("[data-made-often]").textContent = made.max_uses === 1 ? "Opens once" : `Opens ${often === "as often as you like" ? "as often as wanted" : often}`;
+  const time = share.querySelector("[data-made-end]");
+  time.dateTime = made.expires_at;
+  time.textContent = new Date(made.expires_at).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+  share.querySelector("h1, h2").textContent = "Your link";
+  share.querySelector("[data-made]").hidden = false;
+  const dialog = share.closest("dialog");
+  if (dialog) dialog.dataset.changed = "";
+  share.querySelector("[data-made-url]").select();
 }
 
 function terms(form, encrypted) {
@@ -67,7 +130,7 @@ function terms(form, encrypted) {
   const chosen = value("expires_in");
   const date = value("expires_at");
   const body = { encrypted, max_uses: value("max_uses") ? Number(value("max_uses")) : null };
-  body.expires_in = chosen === "date" && date ? Math.round((new Date(date) - Date.now()) / 1000) : Number(chosen) || undefined;
+  body.expires_in = chosen === "date" && date ? Math.ceil((new Date(date) - Date.now()) / 1000) : Number(chosen) || undefined;
   if (form.elements.password.value) body.password = form.elements.password.value;
   for (const name of ["title", "note", "name"]) if (value(name)) body[name] = value(name);
   if (value("shorten_to")) body.shorten_to = Number(value("shorten_to"));

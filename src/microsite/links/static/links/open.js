@@ -11,22 +11,35 @@ if (hold) {
   let timer;
   hold.hidden = true;
   button.type = "button";
-  button.textContent += " (hold)";
+  button.textContent = "Hold to open";
   button.dataset.holding = "";
   const start = (event) => {
     if (timer || (event.type === "keydown" && !["Enter", " "].includes(event.key))) return;
     event.preventDefault();
     button.dataset.holding = "on";
     timer = setTimeout(() => {
+      timer = undefined;
       field.value = hold.dataset.hold;
       form.requestSubmit();
     }, HOLD_MS);
   };
+  const said = document.createElement("p");
+  said.setAttribute("role", "status");
+  said.className = "quiet mt-2 mb-0";
+  button.after(said);
+  const ask = () => (said.textContent = "Hold the button until it is filled.");
   const stop = () => {
+    if (timer) ask();
     clearTimeout(timer);
     timer = undefined;
     button.dataset.holding = "";
   };
+  form.addEventListener("submit", (event) => {
+    if (field.value) return;
+    event.preventDefault(); // Enter in the password
+    ask();
+    button.focus();
+  });
   for (const name of ["pointerdown", "keydown"]) button.addEventListener(name, start);
   for (const name of ["pointerup", "pointerleave", "pointercancel", "keyup", "blur"]) button.addEventListener(name, stop);
   button.addEventListener("contextmenu", (event) => event.preventDefault());
@@ -50,7 +63,9 @@ async function prepareNote() {
     form.hidden = true;
     return say("This link is incomplete: the part after # is missing or damaged. It is not used up by this. Copy the whole link, or ask for it again.");
   }
+  button.hidden = false;
   form.addEventListener("submit", async (event) => {
+    if (event.defaultPrevented) return; // the button was not held
     event.preventDefault();
     problem.hidden = true;
     button.disabled = true;
