@@ -89,9 +89,15 @@ document.addEventListener("click", async (event) => {
   if (!button) return;
   const label = button.querySelector("span") ?? button;
   const before = label.textContent;
-  label.setAttribute("role", "status");
-  label.textContent = (await copy(document.getElementById(button.dataset.copy))) ? "Copied" : "Press Ctrl+C";
-  setTimeout(() => (label.textContent = before), 2000);
+  const aloud = document.createElement("span");
+  aloud.className = "visually-hidden";
+  aloud.setAttribute("role", "status");
+  button.after(aloud);
+  aloud.textContent = label.textContent = (await copy(document.getElementById(button.dataset.copy))) ? "Copied" : "Press Ctrl+C";
+  setTimeout(() => {
+    label.textContent = before;
+    aloud.remove();
+  }, 2000);
 });
 
 /** Make what is below `root` ready: the page, or a dialog that was filled. */
