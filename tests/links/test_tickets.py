@@ -119,12 +119,13 @@ def test_a_download_is_told_once(
     maker: Any, key: dict[str, str], visitor: Any, opened: dict[str, Any]
 ) -> None:
     visitor.head(opened["path"])
-    fetch(visitor, opened["path"], Range="bytes=100-")
-    assert events(maker, key, opened["link"]) == ["created", "opened"], (
-        "neither a look nor a resumption is a download"
+    assert events(maker, key, opened["link"]) == ["created", "opened"], "a look is no download"
+    fetch(visitor, opened["path"], Range="bytes=1-")
+    assert events(maker, key, opened["link"]) == ["created", "opened", "download_started"], (
+        "nearly all of it is not taken untold, and the end alone is not the whole"
     )
     fetch(visitor, opened["path"])
-    assert events(maker, key, opened["link"]) == ["created", "opened", "download_started", "downloaded"]
+    assert events(maker, key, opened["link"])[3:] == ["download_started", "downloaded"]
 
 
 def test_each_opening_has_a_ticket_of_its_own(maker: Any, key: dict[str, str], visitor: Any) -> None:

@@ -170,11 +170,12 @@ def register(
     if not current_app.config["MAIL_SERVER"]:
         return create_user(username, email, password_hash, role(), confirmed=True)
     MAIL_BY_ACCOUNT.spend(email.casefold())  # known or not, so that the limit does not tell either
+    given = role()  # known or not: an invitation that only unknown addresses use up would tell them apart
     known = user_by_email(email)
     if known:
         send_mail(known.email, "You have an account already", "auth/mail/known.txt", user=known)
         return None
-    user = create_user(username, email, password_hash, role(), confirmed=False)
+    user = create_user(username, email, password_hash, given, confirmed=False)
     mail_confirmation(user)
     return None
 

@@ -134,10 +134,10 @@ def send_object(
     status = 206 if part else 200
     if request.method == "HEAD":
         return Response(status=status, headers=headers)
+    if watched is not None:
+        watched.started(from_beginning=start == 0)  # may raise, so before a slot is taken
     body = _open(key, start, length)
     if watched is not None:
-        if start == 0:
-            watched.started()
         blocks = iter(lambda: body.read(BLOCK), b"")
         sending = _WatchedBody(blocks, length, watched, body.close, tell=last == size - 1)
         return Response(sending, status, headers, direct_passthrough=True)
@@ -230,10 +230,10 @@ def send_zip(members: list[ZipMember], name: str, watched: Watched, held: Slots 
         "Content-Length": str(len(archive)),
     }
     release()
+    watched.started()  # may raise, so before a slot is taken
     if held is None:
         held = slots()
         held.acquire()
-    watched.started()
     sending = _WatchedBody(archive, len(archive), watched, held.release, tell=True)
     return Response(sending, 200, headers, direct_passthrough=True)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from typing import Any
 
+from flask import request
 from flask_wtf import FlaskForm
 from wtforms import ValidationError
 
@@ -15,6 +16,11 @@ LINE_BREAKS = frozenset("\n\r\t")
 
 class Form(FlaskForm):
     """A page form. A view catches ValidationFailed only, and gives it back with `refuse`."""
+
+    class Meta(FlaskForm.Meta):
+        def wrap_formdata(self, form: Any, formdata: Any) -> Any:
+            """Forms are no JSON: what stands in such a body is nobody's field."""
+            return None if request.is_json else super().wrap_formdata(form, formdata)
 
     def refuse(self, refusal: ValidationFailed) -> None:
         """Put the sentences of a service beside their fields."""

@@ -48,8 +48,8 @@ class Watched(Protocol):
     def may_go_on(self) -> bool:
         """Asked every few seconds while bytes are sent; False ends the connection."""
 
-    def started(self) -> None:
-        """The first bytes will be sent."""
+    def started(self, *, from_beginning: bool = True) -> None:
+        """Bytes will be sent: the first ones, or of a range that begins later."""
 
     def finished(self) -> None:
         """The last bytes are handed to the connection."""
@@ -60,8 +60,8 @@ class Inbox(Protocol):
 
     def may_receive(self, owner: User) -> bool: ...
 
-    def check_name(self, name: str) -> None:
-        """Raises TypeNotAllowed for what the site does not take."""
+    def check_name(self, name: str) -> str:
+        """The ending of the name as it will be kept, such as "pdf". Raises TypeNotAllowed for what the site does not take."""
 
     def check_room(self, owner: User, size: int) -> None:
         """Raises QuotaExceeded by the announced bytes."""

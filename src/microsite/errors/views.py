@@ -11,6 +11,7 @@ from typing import Any
 from apiflask.exceptions import HTTPError
 from flask import Blueprint, Response, current_app, g, json, render_template, request
 from flask.typing import ResponseReturnValue
+from gunicorn.http.errors import ParseException
 from sqlalchemy.exc import DataError, OperationalError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm.exc import ObjectDeletedError
@@ -22,6 +23,7 @@ from microsite.core.exceptions import (
     BadRequest,
     DomainError,
     FileTooLarge,
+    NotFound,
     Unauthorized,
     Unavailable,
     ValidationFailed,
@@ -190,11 +192,26 @@ def too_deep(error: RecursionError) -> ResponseReturnValue:
     return domain_error(BadRequest("The body is nested too deeply.")) if request.is_json else failure(error)
 
 
+@bp.app_errorhandler(ValueError)
+def unreadable_number(error: ValueError) -> ResponseReturnValue:
+    """Answer JSON with a number of thousands of digits."""
+    if request.is_json and "integer string conversion" in str(error):
+        return domain_error(BadRequest("A number in the body is too long."))
+    return failure(error)
+
+
+@bp.app_errorhandler(ParseException)
+def malformed(error: ParseException) -> ResponseReturnValue:
+    """Answer a body whose chunks are not those of RFC 9112."""
+    current_app.logger.info("a malformed body: %s", type(error).__name__)
+    return domain_error(BadRequest("The body is not sent in proper chunks."))
+
+
 @bp.app_errorhandler(ObjectDeletedError)
-def asker_gone(_error: ObjectDeletedError) -> ResponseReturnValue:
-    """Answer a request whose member was deleted meanwhile."""
+def deleted_meanwhile(error: ObjectDeletedError) -> ResponseReturnValue:
+    """Answer a request whose member, or whose thing, was deleted meanwhile."""
     g.no_session = True
-    return domain_error(Unauthorized())
+    return domain_error(Unauthorized() if "<User " in str(error) else NotFound("This was deleted just now."))
 
 
 @bp.app_errorhandler(Exception)

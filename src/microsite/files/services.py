@@ -144,8 +144,9 @@ class _Inbox:
     def may_receive(self, owner: User) -> bool:
         return owner.may("files:use")
 
-    def check_name(self, name: str) -> None:
+    def check_name(self, name: str) -> str:
         check_name(name)
+        return ending(clean_name(name))
 
     def check_room(self, owner: User, size: int) -> None:
         check_quota(owner, size)

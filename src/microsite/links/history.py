@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, cast
 
 from sqlalchemy import insert, select
+from sqlalchemy.exc import IntegrityError
 
 from microsite.core.clock import now
 from microsite.core.db import atomic, db
@@ -16,13 +18,14 @@ from microsite.core.mailer import send_mail
 from microsite.core.pages import absolute
 from microsite.core.throttle import Throttle, address_key
 
+from .exceptions import LinkGone
 from .models import Link, LinkEvent
 from .queries import called, items_of
 
 NEWS = Throttle("link news", "10 per hour")
 ADD_EVENT = insert(cast(Any, LinkEvent.__table__))
-PAGES_PER_HOUR = 200
-"""Looks at one link's page that are remembered within an hour; a link that everybody finds would fill the table."""
+EVENTS_PER_HOUR = 200
+"""Looks and downloads of one link that are remembered within an hour; a link that everybody finds would fill the table."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +37,24 @@ class Visitor:
 
 
 def record(link_id: int, event: str, visitor: Visitor | None = None, detail: str = "") -> None:
-    """Add an event to the present transaction."""
+    """Add an event to the present transaction. Raises LinkGone for a link that was deleted meanwhile."""
     address, agent = (visitor.address[:45], visitor.agent[:200]) if visitor else ("", "")
     row = {"link_id": link_id, "type": event, "address": address, "agent": agent, "detail": detail[:255]}
-    db.session.connection().execute(ADD_EVENT, row)
+    try:
+        db.session.connection().execute(ADD_EVENT, row)
+    except IntegrityError:
+        raise LinkGone() from None
+
+
+def crowded(link_id: int, event: str) -> bool:
+    """Whether so many of these were remembered within the hour that one more says nothing new."""
+    return len(_of_hour(link_id, event)) == EVENTS_PER_HOUR
+
+
+def _of_hour(link_id: int, event: str) -> Sequence[str]:
+    since = LinkEvent.time > now() - timedelta(hours=1)
+    same = select(LinkEvent.address).where(LinkEvent.link_id == link_id, LinkEvent.type == event, since)
+    return db.session.scalars(same.limit(EVENTS_PER_HOUR)).all()
 
 
 def record_page(link: Link, visitor: Visitor) -> None:
@@ -46,20 +63,16 @@ def record_page(link: Link, visitor: Visitor) -> None:
     if _seen_this_hour(link_id, key):
         return
     with atomic(despite_get="one page_opened for each link, address and hour"):
-        db.session.execute(  # of several at once one writes
-            select(Link.id).where(Link.id == link_id).with_for_update(key_share=True)
-        )
+        of_link = select(Link.id).where(Link.id == link_id).with_for_update(key_share=True)
+        if db.session.scalar(of_link) is None:
+            raise LinkGone()
         if not _seen_this_hour(link_id, key):
             record(link_id, "page_opened", visitor)
 
 
 def _seen_this_hour(link_id: int, key: str) -> bool:
-    since = LinkEvent.time > now() - timedelta(hours=1)
-    of_hour = select(LinkEvent.address).where(
-        LinkEvent.link_id == link_id, LinkEvent.type == "page_opened", since
-    )
-    seen = db.session.scalars(of_hour.limit(PAGES_PER_HOUR)).all()
-    return len(seen) == PAGES_PER_HOUR or any(address_key(address) == key for address in seen)
+    seen = _of_hour(link_id, "page_opened")
+    return len(seen) == EVENTS_PER_HOUR or any(address_key(address) == key for address in seen)
 
 
 def tell_owner(link: Link, template: str, **values: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from email_validator import EmailNotValidError, validate_email
 from flask import current_app
@@ -12,10 +13,15 @@ from microsite.core.exceptions import ValidationFailed
 from microsite.core.identity import User
 from microsite.core.mailer import send_mail
 from microsite.core.pages import for_seconds
+from microsite.core.throttle import Throttle
 
 from .forms import RECIPIENTS_MAX
 from .models import Kind, Link
 
+BY_MEMBER = Throttle("link mails", "100 per hour", "You have sent many mails within the hour.")
+TO_ADDRESS = Throttle(
+    "link mails to", "10 per hour", "One of these addresses got many mails within the hour."
+)
 HEADINGS = {
     Kind.FILES: "Files for you", Kind.TEXT: "A note for you", Kind.UPLOAD: "Send me files",
     Kind.INVITATION: "An invitation",
@@ -35,7 +41,9 @@ def checked_addresses(text: str) -> list[str]:
     )  # as mail programs copy them: Dora <dora@example.org>
     for word in re.split(r"[\s,;]+", named.strip()) if named.strip() else []:
         try:
-            address = validate_email(word, check_deliverability=False, test_environment=True).normalized
+            address = validate_email(
+                word, check_deliverability=False, test_environment=True, allow_smtputf8=False
+            ).normalized
         except EmailNotValidError:
             raise ValidationFailed({"recipients": [f"{word[:80]} is not an e-mail address."]}) from None
         if address not in found:
@@ -44,6 +52,13 @@ def checked_addresses(text: str) -> list[str]:
         sentence = f"A link goes to up to {RECIPIENTS_MAX} recipients at once; these are {len(found)}."
         raise ValidationFailed({"recipients": [sentence]})
     return found
+
+
+def spend(maker: User, addresses: Sequence[str]) -> None:
+    """Count mails that are about to be sent. Raises RateLimited: a member's account is no way to flood others."""
+    for address in addresses:
+        BY_MEMBER.spend(maker.id)
+        TO_ADDRESS.spend(address.casefold())
 
 
 def heading(link: Link) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from flask import current_app
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from microsite.core.db import db
 from microsite.core.exceptions import ValidationFailed
@@ -33,10 +33,11 @@ def checked_name(actor: User, name: str) -> str:
         raise ValidationFailed({"name": [f"The name has {len(name)} characters; 4 to 64 are possible."]})
     plain = name.replace("-", "")
     site = re.sub(r"[^a-z0-9]", "", current_app.config["SITE_NAME"].lower())
-    if plain in RESERVED or plain in (site, "microsite") or set(name.split("-")) <= RESERVED:
+    words = name.split("-")
+    if {plain, words[0], words[-1]} & (RESERVED | {site, "microsite"}):
         raise ValidationFailed({"name": ["That name is reserved."]})
-    if actor.username_key not in (name, name.replace("-", "_")):
-        of_member = select(User.id).where(User.username_key.in_([name, name.replace("-", "_")]))
-        if db.session.scalar(of_member) is not None:
+    if actor.username_key.replace("_", "-") != name:
+        of_member = select(User.id).where(func.replace(User.username_key, "_", "-") == name)
+        if db.session.scalar(of_member.limit(1)) is not None:
             raise ValidationFailed({"name": ["That is the name of another member."]})
     return name

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 import secrets
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
@@ -43,7 +44,7 @@ from microsite.core.slots import Slots, slots
 from microsite.core.throttle import Throttle, address_key
 
 from .exceptions import LinkGone, PasswordRequired, PasswordWrong, ProofMissing
-from .history import Visitor, record, tell_owner
+from .history import Visitor, crowded, record, tell_owner
 from .models import Kind, Link, LinkEvent, LinkReport, LinkTicket, State
 from .queries import items_of, provider
 from .services import erase_text, hashed
@@ -269,12 +270,21 @@ class Watched:
     def __init__(self, opened: Opened, visitor: Visitor, what: str, *, counts: bool) -> None:
         self.app = current_app._get_current_object()  # type: ignore[attr-defined]
         self.link_id, self.visitor, self.what = opened.link.id, visitor, what
-        self.counts = counts and not opened.of_owner
+        self.counts, self.whole = counts and not opened.of_owner, True
 
-    def started(self) -> None:
-        if self.counts:
+    def started(self, *, from_beginning: bool = True) -> None:
+        """A range that begins later goes on with what was begun before; where nothing was, it is told as a beginning."""
+        if not self.counts:
+            return
+        self.whole = from_beginning or self._began()
+        if (from_beginning or not self.whole) and not crowded(self.link_id, "download_started"):
             with atomic(despite_get="the maker is told of each download"):
                 record(self.link_id, "download_started", self.visitor, self.what)
+
+    def _began(self) -> bool:
+        began = (LinkEvent.link_id == self.link_id, LinkEvent.type == "download_started")
+        same = select(LinkEvent.id).where(*began, LinkEvent.detail == self.what[:255]).limit(1)
+        return db.session.scalar(same) is not None
 
     def may_go_on(self) -> bool:
         """Whether the link was neither withdrawn nor its maker stopped meanwhile; the end of the ticket cuts nothing."""
@@ -283,14 +293,14 @@ class Watched:
             return db.session.scalar(query) is not None
 
     def finished(self) -> None:
-        """An end without a beginning, such as a player's look at the tail, is no download."""
-        if self.counts:
-            with self.app.app_context(), atomic(despite_get="the maker is told of each download"):
-                began = (LinkEvent.link_id == self.link_id, LinkEvent.type == "download_started")
-                if db.session.scalar(
-                    select(LinkEvent.id).where(*began, LinkEvent.detail == self.what[:255]).limit(1)
-                ):
-                    record(self.link_id, "downloaded", self.visitor, self.what)
+        """The last bytes go out; of a link that is deleted by now there is nobody to tell."""
+        if not self.counts or not self.whole:
+            return
+        with self.app.app_context():
+            if crowded(self.link_id, "downloaded"):
+                return
+            with suppress(LinkGone), atomic(despite_get="the maker is told of each download"):
+                record(self.link_id, "downloaded", self.visitor, self.what)
 
 
 def _kind_of(opened: Opened, item_id: str) -> Shareable:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from collections import Counter
 from collections.abc import Sequence
+from typing import Self
 
 from flask import current_app
 from sqlalchemy import update
@@ -20,6 +23,10 @@ from .opening import Opened
 from .queries import inbox
 from .services import hashed
 
+COMING: Counter[int] = Counter()
+"""Files that are on their way to this process, by link."""
+COUNTING = threading.Lock()
+
 
 def _full(most: int, left: int) -> Conflict:
     return Conflict(
@@ -32,7 +39,7 @@ def files_left(link: Link) -> int:
 
 
 class Receiver:
-    """What one sender may send in now. Raises LinkGone for a ticket of another kind of link."""
+    """What one sender may send in now; a context manager while something comes. Raises LinkGone for another kind of link."""
 
     def __init__(self, opened: Opened) -> None:
         link, taking = opened.link, inbox()
@@ -51,12 +58,25 @@ class Receiver:
         """Before a file is read. Raises TypeNotAllowed, Conflict."""
         if self.of_owner:
             raise Conflict("This is your own request. Send its link to whoever has the files.")
-        if self.accepted >= self.left:
-            raise _full(self.most, self.left)
-        self.accepted += 1
-        if self.types and name.rpartition(".")[2].lower() not in self.types:
+        with (
+            COUNTING
+        ):  # what is on its way counts, or many at once would fill the disk before the first is refused
+            if COMING[self.link_id] >= self.left:
+                raise _full(self.most, max(0, self.left - COMING[self.link_id]))
+            COMING[self.link_id] += 1
+            self.accepted += 1
+        ending = self.inbox.check_name(name)
+        if self.types and ending not in self.types:
             raise TypeNotAllowed(f"{name[:80]} is not accepted; files here end in {', '.join(self.types)}.")
-        self.inbox.check_name(name)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        with COUNTING:
+            COMING[self.link_id] -= self.accepted
+            if not COMING[self.link_id]:
+                del COMING[self.link_id]
 
     def fits(self, size: int) -> None:
         """Before the body is read. Raises Unavailable; how much room its owner has is nobody's business here."""

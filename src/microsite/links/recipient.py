@@ -36,6 +36,7 @@ from .answers import Given, before_json, json_body, opened_json
 from .exceptions import WordWrong
 from .forms import OpenLink, ReportLink
 from .history import Visitor, record_page
+from .invitations import INVITATIONS
 from .models import Kind, Link
 from .queries import items_of, provider
 from .receiving import Receiver, files_left
@@ -76,6 +77,8 @@ def keep_private(response: Response) -> Response:
 def open_link(token: str) -> ResponseReturnValue:
     """Say who sends something and what opening it does; spends nothing."""
     link = opening.find_open(token)
+    if link.kind == Kind.INVITATION:
+        INVITATIONS.role(token)
     if request.method == "GET" and link.owner_id != current_user.id:
         record_page(link, visitor())
     if wants_json():
@@ -113,6 +116,7 @@ def claim(token: str) -> ResponseReturnValue:
     link = opening.find_open(token)
     as_zip = wants_zip and link.kind == Kind.FILES
     if link.kind == Kind.INVITATION:
+        INVITATIONS.role(token)
         return _to_registration(token, as_json=as_json)
     if link.owner_id == current_user.id and not as_zip and (not as_json or link.proof_hash):
         return _to_maker(token, as_json=as_json)
@@ -120,8 +124,10 @@ def claim(token: str) -> ResponseReturnValue:
     try:
         if link.hold and not as_json and not as_zip:
             check_word(token)
+        opening.check_proof(
+            proof_hash, given.proof
+        )  # first: without the key nobody uses up the tries of its readers
         opening.check_link_password(link, given.password, visitor())
-        opening.check_proof(proof_hash, given.proof)
     except (Unauthorized, RateLimited, ValidationFailed) as refused:
         if as_json or as_zip:
             raise
@@ -283,7 +289,11 @@ def send_in(ticket: str) -> ResponseReturnValue:
     refuse_unasked()
     receiver = _receiver(ticket)
     try:
-        with receive_form(receiver.limit, receiver.accept, receiver.fits, proven=True) as received, atomic():
+        with (
+            receiver,
+            receive_form(receiver.limit, receiver.accept, receiver.fits, proven=True) as received,
+            atomic(),
+        ):
             count = receiver.take(received, visitor())
     except DomainError as refused:
         if wants_json():
@@ -311,17 +321,17 @@ def _send_page(ticket: str, problem: str) -> str:
     )  # fmt: skip
 
 
-@bp.put("/l/t/<ticket>/send/<path:name>")
+@bp.put("/l/t/<ticket>/send/<rest:name>", merge_slashes=False)
 @public
 @takes_uploads
 @without_csrf(BY_ADDRESS)
 def send_one(ticket: str, name: str) -> ResponseReturnValue:
     """Take one file as a raw body."""
     refuse_unasked()
-    receiver = _receiver(ticket)
-    receiver.accept(name)
-    with receive_body(name, receiver.limit, receiver.fits, proven=True) as received, atomic():
-        count = receiver.take([received], visitor())
+    with _receiver(ticket) as receiver:
+        receiver.accept(name)
+        with receive_body(name, receiver.limit, receiver.fits, proven=True) as received, atomic():
+            count = receiver.take([received], visitor())
     return {"received": count}, 201
 
 

@@ -238,6 +238,8 @@ def _made(form: LinkTerms, *, people: int | None = None, **thing: Any) -> Respon
         terms = Terms(**(vars(terms) | {"max_uses": people}))
     if addresses and terms.name:
         raise ValidationFailed({"name": ["A public name is for everybody; leave the addresses out."]})
+    if mailing.can_send():
+        mailing.spend(current_user, addresses)
     with atomic():
         made = []
         for address in addresses or [""]:
