@@ -35,7 +35,6 @@ from microsite.core import (
     storage,
     tokens,
 )
-from microsite.core.db import checkpoint
 from microsite.core.feature import Feature, Registry, Task
 from microsite.core.identity import Anonymous
 from microsite.core.openapi import Application
@@ -56,7 +55,6 @@ KERNEL_TASKS = (
     Task(name="mail", run=mailer.deliver, attempts=10),
     Task(name="sessions.purge", run=sessions.purge_sessions, every=timedelta(hours=1)),
     Task(name="tokens.purge", run=tokens.purge_tokens, every=timedelta(hours=1)),
-    Task(name="database.checkpoint", run=checkpoint, every=timedelta(minutes=1), at_start=True),
     Task(name="jobs.purge", run=jobs.purge_jobs, every=timedelta(days=1)),
 )
 

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from flask import Flask, current_app, g, has_request_context, request
@@ -178,8 +179,9 @@ def _turn() -> Iterator[None]:
 
 
 def checkpoint() -> None:
-    """Task: on SQLite, empty the write-ahead log, in which what was erased may still stand. Others do that by themselves."""
-    if db.engine.dialect.name == "sqlite":
+    """On SQLite, empty the write-ahead log, in which what was erased may still stand. Others do that by themselves."""
+    log = Path(f"{db.engine.url.database}-wal")
+    if db.engine.dialect.name == "sqlite" and log.exists() and log.stat().st_size:
         with _turn(), db.engine.connect() as connection:
             cursor = connection.connection.cursor()
             for pragma in ("busy_timeout=200", "wal_checkpoint(TRUNCATE)", f"busy_timeout={BUSY_TIMEOUT_MS}"):

@@ -18,7 +18,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 
 from microsite.core.clock import now
-from microsite.core.db import Base, UTCDateTime, after_commit, atomic, db, release
+from microsite.core.db import Base, UTCDateTime, after_commit, atomic, checkpoint, db, release
 from microsite.core.feature import Task, registry
 
 LEASE = timedelta(minutes=15)
@@ -164,11 +164,17 @@ class Runner:
                 self._put, "interval", args=[task], seconds=task.every.total_seconds(), coalesce=True,
                 next_run_time=now(), misfire_grace_time=None,
             )  # fmt: skip
+        self.scheduler.add_job(self._checkpoint, "interval", seconds=60, coalesce=True, next_run_time=now())
         self.scheduler.start()
 
     def _put(self, task: Task) -> None:
         with self.app.app_context():
             put_periodic(task)
+
+    def _checkpoint(self) -> None:
+        """No job of the table: that would write every minute on a site where nothing happens."""
+        with self.app.app_context():
+            checkpoint()
 
     def loop(self) -> None:
         with self.app.app_context():

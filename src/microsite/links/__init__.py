@@ -2,11 +2,11 @@
 
 from datetime import timedelta
 
-from microsite.config import Setting, duration, integer, optional
+from microsite.config import Setting, choice, duration, integer, optional
 from microsite.core.feature import Feature, NavEntry, Task
 from microsite.core.identity import Role
 
-from . import queries, recipient, services  # noqa: F401 - `recipient` adds its views to `bp`
+from . import queries, recipient, services, webhooks  # noqa: F401 - `recipient` adds its views to `bp`
 from .api import api
 from .invitations import INVITATIONS
 from .views import bp, share_action
@@ -36,6 +36,12 @@ feature = Feature(
             default=None,
             help="most uses of a link; none: also unlimited until expiry",
         ),
+        Setting(
+            name="LINK_WEBHOOKS",
+            parse=choice("off", "public", "any"),
+            default="public",
+            help="where links may tell programs what happened: nowhere, the public internet by https, or anywhere",
+        ),
     ),
     permissions={"links:use": Role.MEMBER, "links:invite": Role.MANAGER, "links:moderate": Role.ADMIN},
     capabilities={
@@ -45,5 +51,8 @@ feature = Feature(
         "findings": queries.findings,
         "member_leaves": services.delete_all,
     },
-    tasks=(Task(name="links.purge", run=services.purge, every=timedelta(minutes=5)),),
+    tasks=(
+        Task(name="links.purge", run=services.purge, every=timedelta(minutes=5)),
+        Task(name="links.webhook", run=webhooks.deliver, attempts=6),
+    ),
 )

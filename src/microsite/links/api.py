@@ -19,7 +19,7 @@ from microsite.core.passwords import hash_password
 from microsite.core.schemas import PageQuery
 from microsite.core.sharing import SharedItem
 
-from . import queries, services
+from . import queries, services, webhooks
 from .models import Link
 from .policies import link_for
 from .schemas import LinkChanges, LinkEventsOutput, LinkInput, LinkOutput, LinksOutput, NewLinkOutput
@@ -55,7 +55,8 @@ def create_link(json_data: dict[str, Any]) -> Any:
     terms = Terms(**json_data, password_hash=hash_password(password) if password else None)
     with atomic():
         link, token = services.create_link(current_user, terms, **things)
-        return link_json(link) | {"url": absolute(url_for("links.open_link", token=token))}
+        signed = {"webhook_secret": webhooks.secret_of(link)} if link.webhook else {}
+        return link_json(link) | {"url": absolute(url_for("links.open_link", token=token))} | signed
 
 
 def _larger_thing(

@@ -81,12 +81,18 @@ class LinkTerms(Form):
         description="Makes the address easy to say, and to guess: for what many may find.",
         render_kw={"autocomplete": "off", "autocapitalize": "none"},
     )
+    webhook = StringField(
+        "Webhook",
+        [Length(max=500), Printable()],
+        description="For programs: this https address is told what happens to the link.",
+        render_kw={"autocomplete": "off", "inputmode": "url", "autocapitalize": "none"},
+    )
     shorten_to = SelectField("End earlier", choices=ENDINGS, default="")
     notify = BooleanField("Tell me when it is opened")
     show_items = BooleanField("Show names and sizes before opening")
     hold = BooleanField("The reader must hold the button (against mail scanners that click)")
 
-    MORE = ("title", "note", "password", "recipients", "name", "shorten_to", "hold", "show_items")
+    MORE = ("title", "note", "password", "recipients", "name", "shorten_to", "hold", "show_items", "webhook")
 
     @property
     def more(self) -> bool:

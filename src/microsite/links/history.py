@@ -18,6 +18,7 @@ from microsite.core.mailer import send_mail
 from microsite.core.pages import absolute
 from microsite.core.throttle import Throttle, address_key
 
+from . import webhooks
 from .exceptions import LinkGone
 from .models import Link, LinkEvent
 from .queries import called, items_of
@@ -44,6 +45,14 @@ def record(link_id: int, event: str, visitor: Visitor | None = None, detail: str
         db.session.connection().execute(ADD_EVENT, row)
     except IntegrityError:
         raise LinkGone() from None
+
+
+def happened(link: Link, event: str, visitor: Visitor | None = None, detail: str = "") -> None:
+    """Add an event to the present transaction, and tell the maker's program. Raises LinkGone."""
+    record(link.id, event, visitor, detail)
+    if link.webhook is not None:
+        told = {"address": visitor.address, "agent": visitor.agent} if visitor else {}
+        webhooks.tell(link, event, detail=detail, **told)
 
 
 def crowded(link_id: int, event: str) -> bool:

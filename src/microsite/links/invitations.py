@@ -7,7 +7,7 @@ from microsite.core.identity import Role, User
 from microsite.core.sharing import Invitations
 
 from .exceptions import LinkGone
-from .history import Visitor, record, tell_owner
+from .history import Visitor, happened, tell_owner
 from .models import Kind, Link
 from .opening import find_open, spend
 
@@ -21,7 +21,7 @@ class _Invitations:
     def spend(self, token: str, address: str, agent: str, username: str) -> Role:
         link = spend(token)
         role = _role(link)
-        record(link.id, "opened", Visitor(address, agent), username)
+        happened(link, "opened", Visitor(address, agent), username)
         if link.notify:
             tell_owner(link, "opened", visitor=Visitor(address, agent))
         return role

@@ -56,6 +56,8 @@ class Link(Base):
     received: Mapped[int] = mapped_column(default=0, server_default="0")
     role: Mapped[str] = mapped_column(String(16), default="", server_default="")
 
+    webhook: Mapped[str | None] = mapped_column(String(500))
+    """An address of the maker's program, which is told what happens."""
     notify: Mapped[bool] = mapped_column(default=False, server_default=false())
     show_items: Mapped[bool] = mapped_column(default=False, server_default=false())
     hold: Mapped[bool] = mapped_column(default=False, server_default=false())
@@ -94,7 +96,7 @@ class LinkItem(Base):
 
 class LinkEvent(Base):
     """Something that happened: created, page_opened, password_failed, opened, download_started, downloaded (whole),
-    ended, received, extended, reported, expired, revoked, taken_down. `detail` names the thing concerned."""
+    ended, webhook_failed, received, extended, reported, expired, revoked, taken_down. `detail` names the thing concerned."""
 
     __tablename__ = "link_events"
     __table_args__ = (Index("ix_link_events_link_id_id", "link_id", "id"), {"sqlite_autoincrement": True})

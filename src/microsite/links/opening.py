@@ -44,7 +44,7 @@ from microsite.core.slots import Slots, slots
 from microsite.core.throttle import Throttle, address_key
 
 from .exceptions import LinkGone, PasswordRequired, PasswordWrong, ProofMissing
-from .history import Visitor, crowded, record, tell_owner
+from .history import Visitor, crowded, happened, record, tell_owner
 from .models import Kind, Link, LinkEvent, LinkReport, LinkTicket, State
 from .queries import items_of, provider
 from .services import erase_text, hashed
@@ -180,7 +180,7 @@ def claim(token: str, link_id: int | None, visitor: Visitor, *, in_browser: bool
     text = link.text
     if link.state_at(moment) is State.USED:
         erase_text(link, moment)
-    record(link.id, "opened", visitor, link.recipient)
+    happened(link, "opened", visitor, link.recipient)
     if link.notify and link.kind != Kind.UPLOAD:  # of an upload request the arrival is told, not the opening
         tell_owner(link, "opened", visitor=visitor)
     if link.kind == Kind.TEXT and not in_browser:
@@ -300,7 +300,9 @@ class Watched:
             if crowded(self.link_id, "downloaded"):
                 return
             with suppress(LinkGone), atomic(despite_get="the maker is told of each download"):
-                record(self.link_id, "downloaded", self.visitor, self.what)
+                link = db.session.get(Link, self.link_id)
+                if link is not None:
+                    happened(link, "downloaded", self.visitor, self.what)
 
 
 def _kind_of(opened: Opened, item_id: str) -> Shareable:
@@ -338,7 +340,7 @@ def end_ticket(opened: Opened, visitor: Visitor) -> None:
     """Forget a ticket with its copy of a note, at its reader's wish and in the present transaction."""
     db.session.execute(delete(LinkTicket).where(LinkTicket.ticket_hash == hashed(opened.ticket)))
     if not opened.of_owner:
-        record(opened.link.id, "ended", visitor)
+        happened(opened.link, "ended", visitor)
 
 
 def report(link: Link, reason: str, visitor: Visitor) -> None:
@@ -346,4 +348,4 @@ def report(link: Link, reason: str, visitor: Visitor) -> None:
     if not reason.strip():
         raise ValidationFailed({"reason": ["Say in a few words what is wrong with it."]})
     db.session.add(LinkReport(link_id=link.id, reason=reason.strip()[:1000], address=visitor.address))
-    record(link.id, "reported")
+    happened(link, "reported")

@@ -17,7 +17,7 @@ from microsite.core.sharing import Inbox
 from microsite.core.uploads import Received
 
 from .exceptions import LinkGone
-from .history import Visitor, record, tell_owner
+from .history import Visitor, happened, tell_owner
 from .models import Kind, Link, LinkItem, LinkTicket
 from .opening import Opened
 from .queries import inbox
@@ -119,7 +119,7 @@ class Receiver:
         first = link.received - count
         for number, item in enumerate(items):
             db.session.add(LinkItem(link_id=link.id, kind="files", item_id=item.id, position=first + number))
-            record(link.id, "received", visitor, item.name)
+            happened(link, "received", visitor, item.name)
         of_ticket = update(LinkTicket).where(LinkTicket.ticket_hash == self.ticket_hash)
         db.session.execute(of_ticket.values(received=LinkTicket.received + count))
         if link.notify:

@@ -79,6 +79,10 @@ class LinkInput(Input):
         metadata={"description": "Seconds that the link has left after its first opening"},
     )
     name = String(validate=line(1, 64), metadata={"description": "A public name in place of a random token"})
+    webhook = String(
+        validate=line(1, 500),
+        metadata={"description": "An https address that is told what happens: docs/webhooks.md"},
+    )
 
 
 class LinkChanges(Input):
@@ -112,6 +116,9 @@ class LinkOutput(Schema):
 
 class NewLinkOutput(LinkOutput):
     url = String(metadata={"description": "The link itself, shown this once"})
+    webhook_secret = String(
+        metadata={"description": "What requests to the webhook are signed with; only with one"}
+    )
 
 
 class LinksOutput(Schema):

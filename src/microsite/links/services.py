@@ -19,7 +19,8 @@ from microsite.core.exceptions import Conflict, Forbidden, ValidationFailed
 from microsite.core.identity import Role, User
 from microsite.core.pages import for_seconds
 
-from .history import record
+from . import webhooks
+from .history import happened, record
 from .models import Kind, Link, LinkItem, LinkName, LinkReport, LinkTicket, State
 from .names import NAMES_PER_MEMBER, checked_name
 from .queries import inbox, provider
@@ -55,6 +56,7 @@ class Terms:
     hold: bool = False
     shorten_to: int | None = None
     name: str | None = None
+    webhook: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +150,7 @@ def create_link(
         owner_id=actor.id, title=terms.title.strip(), note=terms.note.strip(), password_hash=terms.password_hash,
         max_uses=terms.max_uses, notify=terms.notify, show_items=terms.show_items, hold=terms.hold,
         shorten_to=terms.shorten_to, expires_at=now() + life, recipient=recipient, items=[],
+        webhook=webhooks.checked(terms.webhook) if terms.webhook else None,
     )  # fmt: skip
     if files is not None:
         link.kind, link.items = Kind.FILES, _own_items(actor, files)
@@ -273,7 +276,7 @@ def revoke(link: Link, *, event: str = "revoked") -> None:
     """End a link, its tickets and its running downloads, and erase its note; once is enough."""
     if link.revoked_at is None:
         link.revoked_at = now()
-        record(link.id, event)
+        happened(link, event)
     link.text = None
     db.session.execute(delete(LinkTicket).where(LinkTicket.link_id == link.id))
 
@@ -345,7 +348,7 @@ def purge() -> None:
         ).all()
         for link in over:
             if link.state_at(moment) is State.EXPIRED:
-                record(link.id, "expired")
+                happened(link, "expired")
             erase_text(link, moment)
             link.purged_at = moment
         db.session.execute(delete(LinkName).where(LinkName.rests_until <= moment))

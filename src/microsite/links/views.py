@@ -21,7 +21,7 @@ from microsite.core.identity import Role
 from microsite.core.pages import absolute, for_seconds
 from microsite.core.passwords import hash_password
 
-from . import mailing, queries, services
+from . import mailing, queries, services, webhooks
 from .forms import (
     DATE,
     ENDINGS,
@@ -172,6 +172,7 @@ def terms_of(form: LinkTerms) -> Terms:
         password_hash=hash_password(form.password.data) if form.password.data else None, title=form.title.data or "",
         note=form.note.data or "", notify=form.notify.data, show_items=form.show_items.data, hold=form.hold.data,
         shorten_to=int(form.shorten_to.data) if form.shorten_to.data else None, name=(form.name.data or "").strip() or None,
+        webhook=(form.webhook.data or "").strip() or None,
     )  # fmt: skip
 
 
@@ -292,8 +293,8 @@ def _show(link: Link, change: ChangeLink, status: int = 200) -> ResponseReturnVa
     return render_template(
         "links/show.html", link=link, items=items, state=queries.state_of(link, items), events=page.items,
         older=url_for("links.show", link_id=link.public_id, cursor=page.next_cursor) if page.next_cursor else None,
-        form=Confirm(), change=change, url=link_url(link.name) if link.name and not link.revoked_at else None,
-        called=queries.called(link, items), soon=soon(), down=bool(queries.taken_down([link])),
+        form=Confirm(), change=change, url=link_url(link.name) if link.name and link.state_at(clock.now()) is State.OPEN else None,
+        called=queries.called(link, items), soon=soon(), down=bool(queries.taken_down([link])), webhook_secret=webhooks.secret_of(link) if link.webhook else None,
     ), status  # fmt: skip
 
 

@@ -132,7 +132,7 @@ function terms(form, encrypted) {
   const body = { encrypted, max_uses: value("max_uses") ? Number(value("max_uses")) : null };
   body.expires_in = chosen === "date" && date ? Math.ceil((new Date(date) - Date.now()) / 1000) : Number(chosen) || undefined;
   if (form.elements.password.value) body.password = form.elements.password.value;
-  for (const name of ["title", "note", "name"]) if (value(name)) body[name] = value(name);
+  for (const name of ["title", "note", "name", "webhook"]) if (value(name)) body[name] = value(name);
   if (value("shorten_to")) body.shorten_to = Number(value("shorten_to"));
   for (const name of ["notify", "hold"]) if (form.elements[name].checked) body[name] = true;
   return body;
