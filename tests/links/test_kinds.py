@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import PASSWORD
+from tests.conftest import PASSWORD, sign_in
 from tests.links.helpers import JSON, PAGE, events, make_link, open_link, path_of, put, state
 
 
@@ -345,3 +346,26 @@ def test_all_as_a_zip_with_every_name_once(maker: Any, key: dict[str, str], visi
         }  # fmt: skip
     assert events(maker, key, link) == ["created", "opened", "download_started", "downloaded"]
     assert visitor.post(link["path"], headers={"Accept": "application/zip"}).status_code == 410
+
+
+def test_the_maker_finds_what_arrived(app: Any, maker: Any, key: dict[str, str]) -> None:
+    browser = app.test_client()
+    sign_in(browser, "anna")
+    link = make_link(maker, key, upload={"max_files": 1}, max_uses=5)
+    target = path_of(open_link(app.test_client(), link["path"]).json["url"])
+    app.test_client().put(f"{target}plan.txt", data=b"x", headers=JSON)
+    page = browser.get(f"/links/{link['id']}").get_data(as_text=True)
+    found = re.search(r'href="(/files/[^"]+)">plan\.txt', page)
+    assert found
+    assert browser.get(found[1]).status_code == 200
+    assert ">open<" in page
+    assert "full" in page
+    first = app.test_client().get(link["path"], headers=PAGE).get_data(as_text=True)
+    assert "All the files that were asked for have arrived" in first
+    assert "<button" not in first.partition("Report this link")[0]
+
+
+def test_who_is_invited_reads_as_what(inviting: Any) -> None:
+    link = invite(inviting)
+    page = inviting.test_client().get(f"/auth/register?invitation={link['token']}").get_data(as_text=True)
+    assert "You are invited, and become a member here." in page

@@ -31,7 +31,7 @@ def _site_words() -> set[str]:
 def objection(password: str) -> str | None:
     """Why this password is refused, in one sentence, or None."""
     if len(password) < MIN_LENGTH:
-        return f"The password has {len(password)} characters; at least {MIN_LENGTH} are needed."
+        return f"The password has {len(password)} of the {MIN_LENGTH} characters that it needs at least."
     if len(password) > MAX_LENGTH:
         return f"The password has {len(password)} characters; at most {MAX_LENGTH} are possible."
     folded = password.casefold()

@@ -63,8 +63,9 @@ def register() -> ResponseReturnValue:
             flash("You are a member here already. The invitation is not used.", "info")
         return redirect(url_for("home"), 303)
     by_invitation = token is not None and current_app.config["REGISTRATION"] != "closed"
+    invited = None
     if by_invitation:
-        _invitations().role(token or "")
+        invited = _invitations().role(token or "")
     elif current_app.config["REGISTRATION"] != "open":
         return render_template("auth/closed.html"), 403
     form = Register()
@@ -75,8 +76,8 @@ def register() -> ResponseReturnValue:
             form.refuse(refused)
         except RateLimited as refused:
             form.form_errors.append(refused.detail)
-            return render_template("auth/register.html", form=form), 429, refused.headers
-    return render_template("auth/register.html", form=form), form.status
+            return render_template("auth/register.html", form=form, invited=invited), 429, refused.headers
+    return render_template("auth/register.html", form=form, invited=invited), form.status
 
 
 def _invitations() -> Invitations:

@@ -38,6 +38,9 @@ class Shareable(Protocol):
     def beginning(self, owner_id: int, item_id: str, count: int) -> bytes:
         """The first bytes of one thing, for a preview of text. Raises NotFound."""
 
+    def page(self, item_id: str) -> str:
+        """The path of its page, for its owner."""
+
     def reader(self, owner_id: int, item_id: str) -> Callable[[], BinaryIO]:
         """A function that opens the bytes of one thing. Raises NotFound, now or when it is called."""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import BinaryIO
 
-from flask import Response, current_app
+from flask import Response, current_app, url_for
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
@@ -123,6 +123,9 @@ class _ShareableFiles:
 
     def send(self, owner_id: int, item_id: str, *, inline: bool, watched: Watched) -> Response:
         return send_file(self._file(owner_id, item_id), inline=inline, watched=watched)
+
+    def page(self, item_id: str) -> str:
+        return url_for("files.show", file_id=item_id)
 
     def reader(self, owner_id: int, item_id: str) -> Callable[[], BinaryIO]:
         return reader(self._file(owner_id, item_id).storage_key)

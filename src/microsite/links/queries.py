@@ -51,6 +51,12 @@ def items_of(link: Link) -> list[SharedItem]:
     return found
 
 
+def pages_of(link: Link) -> dict[str, str]:
+    """The paths of the pages of a link's things, for its maker, by their ids."""
+    answering = {item.item_id: provider(item.kind) for item in link.items}
+    return {item_id: found.page(item_id) for item_id, found in answering.items() if found}
+
+
 def items_of_all(links: Sequence[Link]) -> dict[int, list[SharedItem]]:
     """`items_of` of many links of one owner, with one question for each kind of thing."""
     wanted = [item for link in links for item in link.items]

@@ -294,7 +294,7 @@ def _show(link: Link, change: ChangeLink, status: int = 200) -> ResponseReturnVa
         "links/show.html", link=link, items=items, state=queries.state_of(link, items), events=page.items,
         older=url_for("links.show", link_id=link.public_id, cursor=page.next_cursor) if page.next_cursor else None,
         form=Confirm(), change=change, url=link_url(link.name) if link.name and link.state_at(clock.now()) is State.OPEN else None,
-        called=queries.called(link, items), soon=soon(), down=bool(queries.taken_down([link])), webhook_secret=webhooks.secret_of(link) if link.webhook else None,
+        called=queries.called(link, items), soon=soon(), down=bool(queries.taken_down([link])), pages=queries.pages_of(link), webhook_secret=webhooks.secret_of(link) if link.webhook else None,
     ), status  # fmt: skip
 
 
