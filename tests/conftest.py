@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -72,17 +73,17 @@ def wait_for(condition: Callable[[], Any], seconds: float = 20.0, what: str = "t
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real PostgreSQL server of this test process; gives its address without a database name."""
+def postgres() -> Iterator[str]:
+    """A real PostgreSQL server of this test process; gives its address without a database name.
+
+    Its data lie outside of pytest's own folder, which every new session closes to other users again: a server that
+    runs as another one would lose its files.
+    """
     initdb = need("initdb", "/usr/lib/postgresql/*/bin/initdb")
-    folder, port = tmp_path_factory.mktemp("postgres"), free_port()
+    folder, port = Path(tempfile.mkdtemp(prefix="microsite-postgres-")), free_port()
     as_user: list[str] = []
     if os.getuid() == 0:  # initdb refuses to run as root
         as_user = ["runuser", "-u", "postgres", "--"]
-        for parent in [folder, *folder.parents]:
-            if parent == Path("/tmp") or parent == Path("/"):
-                break
-            parent.chmod(0o755)
         shutil.chown(folder, "postgres")
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": "/"}
     data = str(folder / "data")
@@ -118,6 +119,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     pid = int(Path(data, "postmaster.pid").read_text().splitlines()[0])
     os.kill(pid, signal.SIGINT)
     server.wait(30)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
