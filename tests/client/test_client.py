@@ -72,6 +72,7 @@ def test_the_token_goes_to_its_own_site_alone(site: Any, another_site: Any) -> N
         ("..", "file"),
         ("a\x1b[2Jb\n", "a_[2Jb_"),
         ("x" * 300, "x" * 200),
+        ("\u6587" * 83 + ".pdf", "\u6587" * 65 + ".pdf"),
     ],
 )
 def test_names_that_a_site_sends_stay_in_the_folder(tmp_path: Path, name: str, safe: str) -> None:

@@ -145,6 +145,18 @@ def test_a_site_that_does_not_answer(outsider: Computer) -> None:
         assert "does not answer" in done.stderr
 
 
+def test_what_cannot_be_written_spends_nothing(anna: Computer, outsider: Computer) -> None:
+    (anna.folder / "a.txt").write_text("hello")
+    link = anna.done("share", "a.txt").strip()
+    (outsider.folder / "file").write_text("in the way")
+    assert outsider.run("get", link, "-o", "file/below/a.txt").returncode == 1
+    (outsider.folder / "configuration").write_text("no folder")
+    done = outsider.run("get", link)
+    assert done.returncode == 0, done.stderr
+    assert "could not be taken up again" in done.stderr
+    assert Path(done.stdout.strip()).read_text() == "hello"
+
+
 def test_killed_in_a_download_and_run_again(anna: Computer, outsider: Computer) -> None:
     content = os.urandom(1 << 20) * 200
     (anna.folder / "film.bin").write_bytes(content)

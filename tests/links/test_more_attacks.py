@@ -181,6 +181,19 @@ def test_mails_to_others_are_limited(make_app: Callable[..., Any]) -> None:
     many = ",".join(f"r{n}@example.org" for n in range(20))
     assert [share(many) for _ in range(6)] == [201] * 5 + [429]
     assert share("ü@example.org") == 422
+    page = anna.post(
+        "/links/",
+        data={
+            "text": "many words",
+            "expires_in": "3600",
+            "max_uses": "1",
+            "recipients": many,
+            "csrf_token": token,
+        },
+    )
+    assert int(page.headers["Retry-After"]) > 0
+    assert "many words" in page.get_data(as_text=True)
+    assert "many mails" in page.get_data(as_text=True)
 
 
 @pytest.mark.skipif(DATABASE != "sqlite", reason="PostgreSQL overwrites by vacuum")

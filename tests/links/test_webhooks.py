@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import http.server
 import json
+import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -119,8 +123,6 @@ def test_a_receiver_that_is_down_is_tried_again(
     run_jobs(inside)
     assert len(waiting(inside)) == 1
     receiver.status = 204
-    from datetime import UTC, datetime, timedelta
-
     time_machine.move_to(datetime.now(UTC) + timedelta(minutes=5))
     run_jobs(inside)
     assert [headers["webhook-id"] for headers, _ in receiver.heard] == [
@@ -167,6 +169,64 @@ def test_nothing_inside_is_asked(
     assert events(maker, key, link)[-1] == "webhook_failed"
 
 
+def test_a_receiver_that_dribbles_is_cut_off(
+    inside: Any, own_key: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from microsite.links import webhooks
+
+    monkeypatch.setattr(webhooks, "DEADLINE", 1)
+    listening = socket.create_server(("127.0.0.1", 0))
+    over = threading.Event()
+
+    def dribble() -> None:
+        connection, _ = listening.accept()
+        with connection, contextlib.suppress(OSError):
+            while not over.wait(0.2):
+                connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    thread = threading.Thread(target=dribble, daemon=True)
+    thread.start()
+    client = inside.test_client()
+    link = make_link(client, own_key, webhook=f"http://127.0.0.1:{listening.getsockname()[1]}/")
+    open_link(client, link["path"])
+    began = time.monotonic()
+    run_jobs(inside)
+    assert time.monotonic() - began < 5
+    assert len(waiting(inside)) == 1, "it is tried again"
+    over.set()
+    thread.join(5)
+    listening.close()
+
+
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        ("93.184.216.34", True), ("2606:2800:220:1::1", True), ("::ffff:93.184.216.34", True), ("::ffff:100.64.0.1", False),
+        ("64:ff9b::a9fe:a9fe", False), ("64:ff9b:1::1", False), ("2002:a00:1::", False), ("fec0::1", False),
+        ("::7f00:1", False), ("fe80::1%eth0", False), ("ff02::1", False), ("224.0.0.1", False), ("100.64.0.1", False),
+    ],
+)  # fmt: skip
+def test_what_is_public(address: str, public: bool) -> None:
+    from microsite.links.webhooks import _is_public
+
+    assert _is_public(address) is public
+
+
+def test_what_never_answers_is_told_to_the_maker_and_no_failed_job(
+    inside: Any, own_key: dict[str, str], time_machine: Any
+) -> None:
+    client = inside.test_client()
+    link = make_link(client, own_key, webhook="http://127.0.0.1:1/")
+    open_link(client, link["path"])
+    begin = datetime.now(UTC)
+    for minutes in (0, 1, 5, 30, 120):
+        time_machine.move_to(begin + timedelta(minutes=minutes))
+        run_jobs(inside)
+    assert waiting(inside) == []
+    sign_in(fresh := inside.test_client(), "anna")
+    assert "The webhook could not be told" in fresh.get(f"/links/{link['id']}").get_data(as_text=True)
+
+
 def test_switched_off(make_app: Callable[..., Any]) -> None:
     app = make_app(LINK_WEBHOOKS="off")
     with app.app_context():
@@ -179,6 +239,22 @@ def test_switched_off(make_app: Callable[..., Any]) -> None:
         "csrf_token": page_token(anna),
     }  # fmt: skip
     assert anna.post("/links/", data=form).status_code == 422
+
+
+def test_switched_off_later(make_app: Callable[..., Any], receiver: Receiver) -> None:
+    app = make_app(LINK_WEBHOOKS="any")
+    with app.app_context():
+        add_member("anna")
+    client = app.test_client()
+    token = client.post("/api/v1/token", json={"username": "anna", "password": "correct horse battery"}).json[
+        "access_token"
+    ]
+    link = make_link(client, {"Authorization": f"Bearer {token}"}, webhook=receiver.url, max_uses=2)
+    open_link(client, link["path"])
+    app.config["LINK_WEBHOOKS"] = "off"
+    open_link(client, link["path"])
+    run_jobs(app)
+    assert receiver.heard == []
 
 
 def test_files_that_arrive_are_told(inside: Any, own_key: dict[str, str], receiver: Receiver) -> None:

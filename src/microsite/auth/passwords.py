@@ -31,7 +31,8 @@ def _site_words() -> set[str]:
 def objection(password: str) -> str | None:
     """Why this password is refused, in one sentence, or None."""
     if len(password) < MIN_LENGTH:
-        return f"The password has {len(password)} of the {MIN_LENGTH} characters that it needs at least."
+        count = f"{len(password)} character{'' if len(password) == 1 else 's'}"
+        return f"The password has {count}; at least {MIN_LENGTH} are needed."
     if len(password) > MAX_LENGTH:
         return f"The password has {len(password)} characters; at most {MAX_LENGTH} are possible."
     folded = password.casefold()

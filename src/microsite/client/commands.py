@@ -128,8 +128,9 @@ def _bar(label: str, length: int) -> Iterator[Callable[[int], None]]:
 @click.argument("url")
 @click.option("--username", prompt="Name or e-mail address", help="Your name or e-mail address on the site.")
 @password_stdin
+@as_json
 @answers
-def login(url: str, username: str, password_stdin: bool) -> None:
+def login(*, url: str, username: str, password_stdin: bool, as_json: bool) -> None:
     """Sign in at the site at URL, with a key of its own that `logout` deletes."""
     password = _line() if password_stdin else click.prompt("Password", hide_input=True, err=True)
     with _site(url) as site:
@@ -137,6 +138,8 @@ def login(url: str, username: str, password_stdin: bool) -> None:
     _end_key()
     remembered.save("site", {"url": url.rstrip("/"), "key": made["key"], "key_id": made["id"]})
     click.echo(f"Signed in at {url}.", err=True)
+    if as_json:
+        _show({"url": url.rstrip("/"), "key_id": made["id"]})
 
 
 def _end_key() -> None:
@@ -155,12 +158,15 @@ def _end_key() -> None:
 
 
 @click.command()
+@as_json
 @answers
-def logout() -> None:
+def logout(as_json: bool) -> None:
     """Delete the key of this computer and forget the site."""
     _end_key()
     remembered.forget("site")
     click.echo("Signed out.", err=True)
+    if as_json:
+        _show({})
 
 
 @click.command()
@@ -258,12 +264,15 @@ def links(as_json: bool) -> None:
 
 @click.command()
 @click.argument("link_id", metavar="ID")
+@as_json
 @answers
-def revoke(link_id: str) -> None:
+def revoke(link_id: str, as_json: bool) -> None:
     """Withdraw the link ID, as `links` shows it; running downloads stop."""
     with _site() as site:
         site.links.revoke(link_id)
     click.echo("Withdrawn.", err=True)
+    if as_json:
+        _show({"id": link_id, "state": "revoked"})
 
 
 @click.command()
@@ -274,10 +283,14 @@ def revoke(link_id: str) -> None:
 @answers
 def get(link: str, output: Path | None, password_stdin: bool, as_json: bool) -> None:
     """Open LINK: print its note, or download its files. Run it again after a break: no second use is spent."""
-    if urlsplit(link).scheme not in ("http", "https"):
+    if not re.match(r"https?://[^/]", link):
         raise click.UsageError("Give the whole address of a link, with https://.")
     if output is not None and output.is_file():
         raise click.UsageError(f"{output} exists already; nothing was opened.")
+    if output is not None:
+        output.parent.mkdir(
+            parents=True, exist_ok=True
+        )  # what cannot be written is known before a use is spent
     password = _line() if password_stdin else None
     with _site(link) as site:
         todo = _broken_off(link)
@@ -314,7 +327,7 @@ def _places(files: Iterable[Any], output: Path | None) -> list[dict[str, Any]]:
     folder = output or Path()
     (folder.parent if whole else folder).mkdir(parents=True, exist_ok=True)
     for file in files:
-        taken = {place["path"] for place in found}
+        taken = {place["path"].casefold() for place in found}
         path = folder if whole else free_path(folder, file.name, taken)
         found.append(asdict(file) | {"path": str(path.absolute())})
     return found
@@ -336,7 +349,10 @@ def _download(site: Any, link: str, todo: list[dict[str, Any]]) -> Iterator[str]
             name: entry for name, entry in remembered.load("downloads").items() if entry["until"] > now
         }
         entries.setdefault(key, {"until": now + TICKET_SECONDS})["files"] = todo
-        remembered.save("downloads", entries)
+        try:
+            remembered.save("downloads", entries)
+        except OSError as error:
+            click.echo(f"A break could not be taken up again ({error}).", err=True)
         values = dict(todo[0])
         path = Path(values.pop("path"))
         file = OpenedFile(**values)
@@ -353,8 +369,8 @@ def _download(site: Any, link: str, todo: list[dict[str, Any]]) -> Iterator[str]
 
 def _forget(key: str) -> None:
     entries = remembered.load("downloads")
-    entries.pop(key, None)
-    remembered.save("downloads", entries)
+    if entries.pop(key, None):
+        remembered.save("downloads", entries)
 
 
 def _key(link: str) -> str:

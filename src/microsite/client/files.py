@@ -17,6 +17,8 @@ from .results import result
 
 BLOCK = 1 << 20
 TRIES = 5
+NAME_BYTES = 200
+"""Of a name as it is kept; a file system takes 255, and a part's name is longer."""
 Progress = Callable[[int], None]
 """Told how many more bytes went through."""
 
@@ -109,13 +111,16 @@ def _go_on(http: Http, url: str, part: Path, size: int, progress: Progress | Non
         have = 0
     if have == size and part.exists():
         return
-    with http.stream("GET", url, headers={"Range": f"bytes={have}-"} if have else {}) as answer:
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+    with http.stream("GET", url, headers=headers) as answer:
         resumed = answer.status_code == 206
         with part.open("ab" if resumed else "wb") as target:
             if progress and resumed:
                 progress(have)
             for block in answer.iter_raw(BLOCK):
                 target.write(block)
+                if target.tell() > size:
+                    raise Damaged(f"More than the {size} announced bytes came.")
                 if progress:
                     progress(len(block))
     if part.stat().st_size != size:
@@ -123,14 +128,14 @@ def _go_on(http: Http, url: str, part: Path, size: int, progress: Progress | Non
 
 
 def free_path(folder: Path, name: str, taken: Container[str] = ()) -> Path:
-    """Where a file that the site calls `name` may be put: never outside `folder`, never over another file or `taken`."""
-    safe = (
-        "".join("_" if c in '/\\:*?"<>|' or not c.isprintable() else c for c in name).strip(". ")[:200]
-        or "file"
-    )
-    stem, ending = os.path.splitext(safe)
+    """Where a file that the site calls `name` may be put: never outside `folder`, never over another file, or one of `taken` (in lower
+    case)."""
+    plain = "".join("_" if c in '/\\:*?"<>|' or not c.isprintable() else c for c in name).strip(". ")
+    stem, ending = os.path.splitext(plain or "file")
+    ending = ending.encode()[:40].decode(errors="ignore")
+    stem = stem.encode()[: NAME_BYTES - len(ending.encode())].decode(errors="ignore")
     for number in range(1000):
-        path = folder / (f"{stem} ({number}){ending}" if number else safe)
-        if not path.exists() and str(path.absolute()) not in taken:
+        path = folder / (f"{stem} ({number}){ending}" if number else stem + ending)
+        if not path.exists() and str(path.absolute()).casefold() not in taken:
             return path
-    raise ClientError(f"There are a thousand files called {safe} in {folder}.")
+    raise ClientError(f"There are a thousand files called {stem}{ending} in {folder}.")

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from . import notes
-from .errors import Incomplete
+from .errors import Incomplete, Unreachable
 from .files import Progress, fetch
 from .http import Http
 from .results import result
@@ -32,6 +32,7 @@ class Link:
     state: str
     items: list[dict[str, Any]] = field(default_factory=list)
     url: str | None = None
+    webhook_secret: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,14 +107,20 @@ class Links:
         key = notes.key_of(parts.fragment) if parts.fragment else None
         if key is not None:
             given["proof"] = notes.proof_of(key)
-        elif self._http.ask("GET", address).get("encrypted"):
+        elif self._asked("GET", address).get("encrypted"):
             raise Incomplete(
                 "This link is incomplete: its key, the part after #, was cut off. Ask for the whole of it."
             )
-        found = self._http.ask("POST", address, json=given)
+        found = self._asked("POST", address, json=given)
         if "ciphertext" in found and key is not None:
             return Opened(text=notes.decrypt(found["ciphertext"], key))
         return Opened(found.get("text"), [result(OpenedFile, file) for file in found.get("files", [])])
+
+    def _asked(self, method: str, address: str, **values: Any) -> dict[str, Any]:
+        found = self._http.ask(method, address, **values)
+        if not isinstance(found, dict):
+            raise Unreachable(f"{urlsplit(address).netloc} does not answer as Microsite does.")
+        return found
 
     def download(self, file: OpenedFile, path: Path, *, progress: Progress | None = None) -> None:
         """Download a file of an opened link to `path`, going on from where a former try broke.

@@ -27,13 +27,15 @@ class NavEntry:
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """Background work: `run` gets the job's payload as keywords; `every` makes it periodic, `at_start` runs it also
-    whenever a server starts, for what a crash may have left."""
+    whenever a server starts, for what a crash may have left. One that is `aside` waits for strangers' servers, and has a
+    thread of its own, so that mail never waits for it."""
 
     name: str
     run: Callable[..., None]
     every: timedelta | None = None
     at_start: bool = False
     attempts: int = 8
+    aside: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from flask import request
 from flask_wtf import FlaskForm
 from wtforms import ValidationError
 
-from microsite.core.exceptions import ValidationFailed
+from microsite.core.exceptions import DomainError, ValidationFailed
 
 LINE_BREAKS = frozenset("\n\r\t")
 
@@ -22,9 +22,10 @@ class Form(FlaskForm):
             """Forms are no JSON: what stands in such a body is nobody's field."""
             return None if request.is_json else super().wrap_formdata(form, formdata)
 
-    def refuse(self, refusal: ValidationFailed) -> None:
-        """Put the sentences of a service beside their fields."""
-        for name, messages in refusal.errors.items():
+    def refuse(self, refusal: DomainError) -> None:
+        """Put the sentences of a service beside their fields, or above all of them."""
+        errors = refusal.errors if isinstance(refusal, ValidationFailed) else {"": [refusal.detail]}
+        for name, messages in errors.items():
             if name in self:
                 self[name].errors = [*self[name].errors, *messages]
             else:

@@ -13,7 +13,7 @@ from typing import Any
 
 from apscheduler.schedulers.background import BackgroundScheduler
 from flask import Flask, current_app
-from sqlalchemy import String, Text, and_, delete, or_, select, update
+from sqlalchemy import String, Text, and_, delete, or_, select, true, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -66,10 +66,13 @@ def put_periodic(task: Task) -> None:
         pass  # another process was first
 
 
-def claim() -> int | None:
-    """Take one due job, or None. Of several takers one wins."""
+def claim(*, aside: bool | None = None) -> int | None:
+    """Take one due job, or None: of tasks that are aside, or not, or any. Of several takers one wins."""
     moment = now()
+    names = [task.name for task in registry().tasks.values() if task.aside]
+    kind = true() if aside is None else Job.name.in_(names) if aside else Job.name.not_in(names)
     free = and_(
+        kind,
         Job.run_at <= moment,
         Job.done_at.is_(None),
         Job.failed_at.is_(None),
@@ -127,10 +130,10 @@ def run(job_id: int) -> None:
             db.session.execute(delete(Job).where(Job.id == job_id))
 
 
-def run_due() -> int:
-    """Run everything that is due now; returns how many."""
+def run_due(*, aside: bool | None = None) -> int:
+    """Run everything that is due now, or what is aside, or not; returns how many."""
     count = 0
-    while (job_id := claim()) is not None:
+    while (job_id := claim(aside=aside)) is not None:
         run(job_id)
         count += 1
     return count
@@ -143,17 +146,19 @@ def purge_jobs() -> None:
 
 
 class Runner:
-    """The thread that runs jobs, and the scheduler that puts the periodic ones in."""
+    """The threads that run jobs, and the scheduler that puts the periodic ones in."""
 
     def __init__(self, app: Flask) -> None:
         self.app = app
         self.stopping = threading.Event()
         self.thread = threading.Thread(target=self.loop, name="jobs", daemon=True)
+        self.aside = threading.Thread(target=self.loop_aside, name="jobs aside", daemon=True)
         self.scheduler = BackgroundScheduler(timezone="UTC", daemon=True)
 
     def start(self) -> None:
         self.schedule()
         self.thread.start()
+        self.aside.start()
 
     def schedule(self) -> None:
         with self.app.app_context():
@@ -185,12 +190,19 @@ class Runner:
                     self.app.logger.exception("a task at the start failed", extra={"job": task.name})
         while not self.stopping.is_set():
             _wake.clear()
-            try:
-                with self.app.app_context():
-                    run_due()
-            except Exception:
-                self.app.logger.exception("the job thread goes on after an error")
+            self._run_due(aside=False)
             _wake.wait(POLL_SECONDS)
+
+    def loop_aside(self) -> None:
+        while not self.stopping.wait(POLL_SECONDS):
+            self._run_due(aside=True)
+
+    def _run_due(self, *, aside: bool) -> None:
+        try:
+            with self.app.app_context():
+                run_due(aside=aside)
+        except Exception:
+            self.app.logger.exception("the job thread goes on after an error")
 
     def stop(self) -> None:
         """Finish the job at hand, then end."""

@@ -53,6 +53,6 @@ feature = Feature(
     },
     tasks=(
         Task(name="links.purge", run=services.purge, every=timedelta(minutes=5)),
-        Task(name="links.webhook", run=webhooks.deliver, attempts=6),
+        Task(name="links.webhook", run=webhooks.deliver, aside=True),
     ),
 )

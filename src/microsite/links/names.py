@@ -36,8 +36,7 @@ def checked_name(actor: User, name: str) -> str:
     words = name.split("-")
     if {plain, words[0], words[-1]} & (RESERVED | {site, "microsite"}):
         raise ValidationFailed({"name": ["That name is reserved."]})
-    if actor.username_key.replace("_", "-") != name:
-        of_member = select(User.id).where(func.replace(User.username_key, "_", "-") == name)
-        if db.session.scalar(of_member.limit(1)) is not None:
-            raise ValidationFailed({"name": ["That is the name of another member."]})
+    of_member = select(User.id).where(func.replace(User.username_key, "_", "-") == name, User.id != actor.id)
+    if db.session.scalar(of_member.limit(1)) is not None:
+        raise ValidationFailed({"name": ["That is the name of another member."]})
     return name

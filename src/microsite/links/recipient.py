@@ -273,11 +273,7 @@ def end_ticket(ticket: str) -> ResponseReturnValue:
     refuse_unasked()
     with atomic():
         opening.end_ticket(_by_ticket(ticket), visitor())
-    return render_template(
-        "links/done.html",
-        heading="Forgotten",
-        words="It cannot be opened here again in this browser or any other.",
-    )
+    return render_template("links/done.html", heading="Forgotten", words="What you opened is closed here.")
 
 
 @bp.post("/l/t/<ticket>/send/")

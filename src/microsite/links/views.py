@@ -16,7 +16,7 @@ from wtforms import SelectChoice
 from microsite.core import clock
 from microsite.core.access import requires
 from microsite.core.db import atomic
-from microsite.core.exceptions import Conflict, NotFound, ValidationFailed
+from microsite.core.exceptions import Conflict, NotFound, RateLimited, ValidationFailed
 from microsite.core.identity import Role
 from microsite.core.pages import absolute, for_seconds
 from microsite.core.passwords import hash_password
@@ -129,13 +129,13 @@ def usual_life() -> str:
     return str(int(services.life_of(None).total_seconds()))
 
 
-def _new_page(form: NewLink, chosen: list[str], status: int = 200) -> ResponseReturnValue:
+def _new_page(form: NewLink, chosen: list[str], status: int = 200) -> tuple[str, int]:
     answering = provider("files")
     items = answering.own(current_user, chosen[:100]) if answering and chosen else []
     if chosen and not items:
         raise NotFound("What you chose to share was deleted meanwhile.")
     offer_choices(form)
-    if status == 422:
+    if status != 200:
         form.ask_password_again()
     return render_template("links/new.html", form=form, items=items), status
 
@@ -189,9 +189,9 @@ def create() -> ResponseReturnValue:
         if not files and not (form.text.data or "").strip():
             raise ValidationFailed({"text": ["Write a note, or choose files to share."]})
         return _made(form, files=files or None, text=None if files else form.text.data)
-    except ValidationFailed as refused:
+    except (ValidationFailed, RateLimited) as refused:
         form.refuse(refused)
-        return _new_page(form, files, 422)
+        return *_new_page(form, files, refused.status), refused.headers
 
 
 @bp.route("/links/ask", methods=["GET", "POST"])
@@ -200,6 +200,7 @@ def ask_for_files() -> ResponseReturnValue:
     """Make an upload request."""
     form = NewUploadRequest(max_uses="5", expires_in="604800", notify=True)
     offer_choices(form)
+    status, headers = 0, {}
     if form.validate_on_submit():
         try:
             types = tuple((form.types.data or "").replace(",", " ").split())
@@ -207,10 +208,11 @@ def ask_for_files() -> ResponseReturnValue:
             return _made(
                 form, upload=UploadRequest(max_files=form.max_files.data, max_size=size, types=types)
             )
-        except ValidationFailed as refused:
+        except (ValidationFailed, RateLimited) as refused:
             form.refuse(refused)
+            status, headers = refused.status, refused.headers
     form.ask_password_again()
-    return render_template("links/ask.html", form=form), form.status
+    return render_template("links/ask.html", form=form), status or form.status, headers
 
 
 @bp.route("/links/invite", methods=["GET", "POST"])
@@ -223,12 +225,14 @@ def invite() -> ResponseReturnValue:
     form.role.choices = [SelectChoice(role.value, role.value) for role in Role if role.rank <= own]
     form.max_uses.choices = [SelectChoice("1", "once")]
     form.max_uses.data = "1"
+    status, headers = 0, {}
     if form.validate_on_submit():
         try:
             return _made(form, role=Role(form.role.data), people=form.people.data)
-        except ValidationFailed as refused:
+        except (ValidationFailed, RateLimited) as refused:
             form.refuse(refused)
-    return render_template("links/invite.html", form=form), form.status
+            status, headers = refused.status, refused.headers
+    return render_template("links/invite.html", form=form), status or form.status, headers
 
 
 def _made(form: LinkTerms, *, people: int | None = None, **thing: Any) -> ResponseReturnValue:

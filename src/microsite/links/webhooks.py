@@ -16,6 +16,9 @@ import re
 import secrets
 import socket
 import ssl
+import threading
+from contextlib import suppress
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,7 +27,7 @@ from sqlalchemy import select
 
 from microsite.core.clock import now
 from microsite.core.db import atomic, db, release
-from microsite.core.exceptions import RateLimited, ValidationFailed
+from microsite.core.exceptions import RateLimited, Unavailable, ValidationFailed
 from microsite.core.jobs import enqueue
 from microsite.core.throttle import Throttle
 
@@ -35,7 +38,11 @@ TOLD = frozenset(
 )
 WEBHOOKS = Throttle("link webhooks", "100 per hour")
 TIMEOUT = 5
+DEADLINE = 8
+"""Seconds for a whole request: a server that sends a byte now and then must not hold the thread."""
+GIVE_UP = timedelta(hours=1)
 ANYWHERE = "any"
+UNICAST = ipaddress.ip_network("2000::/3")
 HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")
 
 
@@ -80,11 +87,11 @@ def secret_of(link: Link) -> str:
 
 def tell(link: Link, event: str, **facts: str) -> None:
     """Queue a request about an event, in the present transaction; of one maker no more than a hundred an hour."""
-    if link.webhook is None or event not in TOLD:
+    if link.webhook is None or event not in TOLD or current_app.config["LINK_WEBHOOKS"] == "off":
         return
     try:
         WEBHOOKS.spend(link.owner_id)
-    except RateLimited:
+    except (RateLimited, Unavailable):
         return
     of_link = {
         "id": link.public_id,
@@ -104,15 +111,21 @@ def tell(link: Link, event: str, **facts: str) -> None:
 
 
 def deliver(link_id: str, message_id: str, body: str) -> None:
-    """Task: send one waiting request. Raises OSError to be tried again; what no try would change is told to the maker."""
+    """Task: send one waiting request. Raises OSError to be tried again, within the hour; its end without success is told
+    to the maker."""
     link = db.session.scalar(select(Link).where(Link.public_id == link_id))
-    if link is None or link.webhook is None:
+    if link is None or link.webhook is None or current_app.config["LINK_WEBHOOKS"] == "off":
         return
     number, url, secret = link.id, link.webhook, secret_of(link)
     release()
     try:
         _post(url, message_id, body.encode(), secret)
-    except Unfit as error:
+    except (Unfit, OSError) as error:
+        if (
+            isinstance(error, OSError)
+            and now() - datetime.fromisoformat(json.loads(body)["timestamp"]) < GIVE_UP
+        ):
+            raise
         with atomic():
             db.session.add(LinkEvent(link_id=number, type="webhook_failed", detail=str(error)[:255]))
 
@@ -137,8 +150,20 @@ def _post(url: str, message_id: str, body: bytes, secret: str) -> None:
     if scheme == "https":
         kind, options["context"] = http.client.HTTPSConnection, ssl.create_default_context()
     connection = kind(host, port, **options)
+    cuts: list[tuple[threading.Timer, socket.socket]] = []
+
+    def cut_later(made: socket.socket) -> socket.socket:
+        twin = made.dup()  # the connection takes its own over for TLS
+        timer = threading.Timer(DEADLINE, _cut, [twin])
+        timer.daemon = True
+        timer.start()
+        cuts.append((timer, twin))
+        return made
+
     # the address that was checked, and no second look-up, which might give another
-    connection._create_connection = lambda _, *more: socket.create_connection((address, port), *more)
+    connection._create_connection = lambda _, *more: cut_later(
+        socket.create_connection((address, port), *more)
+    )
     try:
         connection.request("POST", path, body, headers)
         status = connection.getresponse().status
@@ -146,10 +171,18 @@ def _post(url: str, message_id: str, body: bytes, secret: str) -> None:
         raise OSError(f"{host}: {error}") from error
     finally:
         connection.close()
+        for timer, twin in cuts:
+            timer.cancel()
+            twin.close()
     if status in (408, 429) or status >= 500:
         raise OSError(f"{host} answered {status}")
     if not 200 <= status < 300:
         raise Unfit(f"{host} answered {status}.")
+
+
+def _cut(connection: socket.socket) -> None:
+    with suppress(OSError):  # it may be over already
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 def _resolved(host: str, port: int) -> str:
@@ -157,7 +190,17 @@ def _resolved(host: str, port: int) -> str:
     found = [str(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
     if current_app.config["LINK_WEBHOOKS"] != ANYWHERE:
         for address in found:
-            parsed = ipaddress.ip_address(address.partition("%")[0])
-            if not parsed.is_global or parsed.is_multicast:
+            if not _is_public(address):
                 raise Unfit(f"{host} is not on the public internet.")
     return found[0]
+
+
+def _is_public(address: str) -> bool:
+    """Not so of what leads to an IPv4 address by way of IPv6: mapped ones are judged as such, tunnels are refused."""
+    parsed = ipaddress.ip_address(address.partition("%")[0])
+    if parsed.version == 6:
+        if parsed.ipv4_mapped is not None:
+            return _is_public(str(parsed.ipv4_mapped))
+        if parsed not in UNICAST or parsed.sixtofour is not None or parsed.teredo is not None:
+            return False
+    return parsed.is_global and not parsed.is_multicast

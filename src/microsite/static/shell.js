@@ -196,7 +196,7 @@ async function sendInDialog(dialog, form, submitter) {
   try {
     const answer = await fetch(form.action, { method: "POST", headers: { Accept: "text/html" }, body: new URLSearchParams(new FormData(form, submitter)) });
     if (answer.redirected) return location.assign(answer.url);
-    if (answer.status !== 201 && answer.status !== 422) {
+    if (![201, 422, 429].includes(answer.status)) {
       const refusal = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("main p:not(.number)");
       return say(refusal?.textContent ?? `The site answered ${answer.status}.`, true, dialog);
     }

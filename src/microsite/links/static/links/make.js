@@ -28,7 +28,6 @@ function prepareDate(form) {
 const local = (date) => new Date(date - date.getTimezoneOffset() * 60000).toISOString().slice(0, 16);
 
 function prepareNote(form) {
-  const share = form.closest("[data-share]");
   const box = form.querySelector("[data-encrypt]");
   form.querySelector("[data-encrypt-choice]").hidden = !possible();
   const problem = form.querySelector("[data-problem]");
@@ -53,7 +52,8 @@ function prepareNote(form) {
         if (!refuse(form, made.errors ?? {})) say(made.detail);
         return;
       }
-      show(form.closest("[data-share]"), made, `${made.url}#${fragment}`);
+      const sooner = form.elements.shorten_to.value && form.elements.shorten_to.selectedOptions[0].text;
+      show(form.closest("[data-share]"), made, `${made.url}#${fragment}`, sooner);
       form.elements.text.value = "";
       form.hidden = true;
     } catch {
@@ -77,8 +77,13 @@ function wrong(form) {
 
 /** Put sentences beside their fields, the first in focus; says whether there are any. */
 function refuse(form, errors) {
-  for (const old of form.querySelectorAll("[data-refusal]")) old.remove();
-  for (const field of form.querySelectorAll("[aria-invalid]")) field.removeAttribute("aria-invalid");
+  for (const old of form.querySelectorAll("[data-refusal]")) {
+    for (const field of form.querySelectorAll(`[aria-describedby~="${old.id}"]`)) {
+      field.removeAttribute("aria-invalid");
+      field.setAttribute("aria-describedby", field.getAttribute("aria-describedby").replace(old.id, "").trim());
+    }
+    old.remove();
+  }
   let first;
   for (const [name, sentences] of Object.entries(errors)) {
     const dated = name === "expires_in" && form.elements.expires_in.value === "date";
@@ -89,7 +94,7 @@ function refuse(form, errors) {
     words.id = `refused-${name}`;
     words.textContent = sentences.join(" ");
     field.setAttribute("aria-invalid", "true");
-    field.setAttribute("aria-describedby", words.id);
+    field.setAttribute("aria-describedby", `${field.getAttribute("aria-describedby") ?? ""} ${words.id}`.trim());
     (field.closest(".with-button") ?? field).after(words);
     const more = field.closest("details");
     if (more) more.open = true;
@@ -100,13 +105,13 @@ function refuse(form, errors) {
 }
 
 /** The new link with its key, which only this page knows, and a message to paste. */
-function show(share, made, url) {
+function show(share, made, url, sooner) {
   const ends = new Date(made.expires_at).toLocaleString([], { dateStyle: "long", timeStyle: "short", timeZone: "UTC" });
   const often = made.max_uses === null ? "as often as you like" : made.max_uses === 1 ? "once" : `${made.max_uses} times`;
   const message = [
     `${made.title || "A note for you"}: ${url}`,
     "",
-    `It works ${often}, until ${ends} UTC.`,
+    `It works ${often}, until ${ends} UTC${sooner ? `, or ${sooner}` : ""}.`,
     ...(made.has_password ? ["You get the password from me by another way."] : []),
     "Copy the whole link: the part after # is its key.",
     "If it does not open, it was used, has ended, or was withdrawn: ask me for a new one.",
@@ -126,7 +131,7 @@ function show(share, made, url) {
 }
 
 function terms(form, encrypted) {
-  const value = (name) => form.elements[name].value.trim();
+  const value = (name) => form.elements[name]?.value.trim(); // the operator may have switched a field off
   const chosen = value("expires_in");
   const date = value("expires_at");
   const body = { encrypted, max_uses: value("max_uses") ? Number(value("max_uses")) : null };
