@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import Server
+
 SIZES = {"wide": {"width": 1280, "height": 800}, "phone": {"width": 360, "height": 740}}
 
 
@@ -52,3 +54,14 @@ def shot(request: pytest.FixtureRequest) -> Callable[[Any, str], None]:
             page.screenshot(path=f"{folder}/{test}-{name}.png", full_page=False)
 
     return take
+
+
+@pytest.fixture
+def site(serve: Callable[..., Server]) -> Server:
+    return serve()
+
+
+@pytest.fixture
+def anna(site: Server) -> dict[str, str]:
+    """Headers of the maker."""
+    return site.add("anna")

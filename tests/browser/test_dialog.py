@@ -15,16 +15,6 @@ from tests.conftest import Server
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser"), pytest.mark.timeout(300)]
 
 
-@pytest.fixture
-def site(serve: Callable[..., Server]) -> Server:
-    return serve()
-
-
-@pytest.fixture
-def anna(site: Server) -> dict[str, str]:
-    return site.add("anna")
-
-
 def links(site: Server, headers: dict[str, str]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = requests.get(
         f"{site.url}/api/v1/links", headers=headers, timeout=10

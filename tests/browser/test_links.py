@@ -18,17 +18,6 @@ from tests.conftest import Server
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser"), pytest.mark.timeout(300)]
 
 
-@pytest.fixture
-def site(serve: Callable[..., Server]) -> Server:
-    return serve()
-
-
-@pytest.fixture
-def anna(site: Server) -> dict[str, str]:
-    """Headers of the maker."""
-    return site.add("anna")
-
-
 def made(site: Server, headers: dict[str, str], **fields: Any) -> dict[str, Any]:
     answer = requests.post(f"{site.url}/api/v1/links", json=fields, headers=headers, timeout=10)
     assert answer.status_code == 201, answer.text

@@ -72,12 +72,9 @@ def register() -> ResponseReturnValue:
     if form.is_submitted():
         try:
             return _register(form, token if by_invitation else None)
-        except ValidationFailed as refused:
+        except (ValidationFailed, RateLimited) as refused:
             form.refuse(refused)
-        except RateLimited as refused:
-            form.form_errors.append(refused.detail)
-            return render_template("auth/register.html", form=form, invited=invited), 429, refused.headers
-    return render_template("auth/register.html", form=form, invited=invited), form.status
+    return render_template("auth/register.html", form=form, invited=invited), form.status, form.headers
 
 
 def _invitations() -> Invitations:
@@ -182,11 +179,13 @@ def ask_reset() -> ResponseReturnValue:
             with atomic():
                 services.ask_reset(form.email.data, visitor())
         except RateLimited as refused:
-            form.form_errors.append(refused.detail)
-            return render_template("auth/ask_reset.html", form=form), 429, refused.headers
-        flash("If somebody here has this address, a mail is on its way. It works for 30 minutes.", "success")
-        return redirect(url_for("auth.login"), 303)
-    return render_template("auth/ask_reset.html", form=form), form.status
+            form.refuse(refused)
+        else:
+            flash(
+                "If somebody here has this address, a mail is on its way. It works for 30 minutes.", "success"
+            )
+            return redirect(url_for("auth.login"), 303)
+    return render_template("auth/ask_reset.html", form=form), form.status, form.headers
 
 
 @bp.route("/auth/reset/<token>", methods=["GET", "POST"])
@@ -278,12 +277,9 @@ def password() -> ResponseReturnValue:
         if check_password(current_user.password_hash, form.password.data):
             raise ValidationFailed({"password": ["This is your present password."]})
         hashed = services.new_password_hash(form.password.data)
-    except ValidationFailed as refused:
+    except (ValidationFailed, RateLimited) as refused:
         form.refuse(refused)
-        return _account(422, password=form)
-    except RateLimited as refused:
-        form.form_errors.append(refused.detail)
-        return *_account(429, password=form), refused.headers
+        return *_account(form.status, password=form), form.headers
     user = current_user._get_current_object()
     with atomic():
         services.set_password(user, hashed)

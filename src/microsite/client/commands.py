@@ -288,9 +288,8 @@ def get(link: str, output: Path | None, password_stdin: bool, as_json: bool) -> 
     if output is not None and output.is_file():
         raise click.UsageError(f"{output} exists already; nothing was opened.")
     if output is not None:
-        output.parent.mkdir(
-            parents=True, exist_ok=True
-        )  # what cannot be written is known before a use is spent
+        # what cannot be written is known before a use is spent
+        output.parent.mkdir(parents=True, exist_ok=True)
     password = _line() if password_stdin else None
     with _site(link) as site:
         todo = _broken_off(link)

@@ -44,13 +44,7 @@ class Files:
 
     def list(self) -> Iterator[File]:
         """All files, newest first, asked for page by page."""
-        cursor = ""
-        while cursor is not None:
-            page = self._http.ask(
-                "GET", "api/v1/files", params={"limit": 100} | ({"cursor": cursor} if cursor else {})
-            )
-            yield from (result(File, found) for found in page["items"])
-            cursor = page["next_cursor"]
+        return (result(File, found) for found in self._http.pages("api/v1/files"))
 
     def upload(self, path: str | os.PathLike[str], *, progress: Progress | None = None) -> File:
         """Upload one file. Raises OSError, Refused, Unreachable; Damaged when the site got other bytes."""

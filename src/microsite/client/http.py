@@ -39,6 +39,14 @@ class Http:
         with self.stream(method, address, **values) as answer:
             return self._json(answer) if self._read(answer).content else None
 
+    def pages(self, address: str) -> Iterator[dict[str, Any]]:
+        """The items of a listing, newest first, asked for page by page. Raises Unreachable, Refused."""
+        cursor: str | None = ""
+        while cursor is not None:
+            page = self.ask("GET", address, params={"limit": 100} | ({"cursor": cursor} if cursor else {}))
+            yield from page["items"]
+            cursor = page["next_cursor"]
+
     @contextmanager
     def stream(self, method: str, address: str, **values: Any) -> Iterator[httpx2.Response]:
         """An answer whose body is not read yet. Raises Unreachable, also while it is read; Refused."""

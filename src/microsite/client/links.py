@@ -84,13 +84,7 @@ class Links:
 
     def list(self) -> Iterator[Link]:
         """All links, newest first, asked for page by page."""
-        cursor = ""
-        while cursor is not None:
-            page = self._http.ask(
-                "GET", "api/v1/links", params={"limit": 100} | ({"cursor": cursor} if cursor else {})
-            )
-            yield from (result(Link, found) for found in page["items"])
-            cursor = page["next_cursor"]
+        return (result(Link, found) for found in self._http.pages("api/v1/links"))
 
     def revoke(self, link_id: str) -> None:
         """Withdraw a link; running downloads stop. Raises Refused."""

@@ -160,9 +160,8 @@ def _check_form_length() -> None:
     if request.content_length is not None and request.content_length > FORM_LIMIT:
         raise FileTooLarge(FORM_LIMIT, request.content_length)
     if request.content_length is None and request.environ.get("wsgi.input_terminated"):
-        request.max_content_length = (
-            FORM_LIMIT + 1
-        )  # Werkzeug cuts what comes in chunks there, without a word
+        # Werkzeug cuts what comes in chunks at its limit, without a word
+        request.max_content_length = FORM_LIMIT + 1
         if len(request.get_data()) > FORM_LIMIT:
             raise FileTooLarge(FORM_LIMIT)
 

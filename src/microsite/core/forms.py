@@ -15,7 +15,9 @@ LINE_BREAKS = frozenset("\n\r\t")
 
 
 class Form(FlaskForm):
-    """A page form. A view catches ValidationFailed only, and gives it back with `refuse`."""
+    """A page form. A view catches ValidationFailed and RateLimited, and gives them back with `refuse`."""
+
+    refusal: DomainError | None = None
 
     class Meta(FlaskForm.Meta):
         def wrap_formdata(self, form: Any, formdata: Any) -> Any:
@@ -24,6 +26,7 @@ class Form(FlaskForm):
 
     def refuse(self, refusal: DomainError) -> None:
         """Put the sentences of a service beside their fields, or above all of them."""
+        self.refusal = refusal
         errors = refusal.errors if isinstance(refusal, ValidationFailed) else {"": [refusal.detail]}
         for name, messages in errors.items():
             if name in self:
@@ -33,8 +36,15 @@ class Form(FlaskForm):
 
     @property
     def status(self) -> int:
-        """200 before the first try, 422 when the form is shown again."""
+        """200 before the first try, that of the refusal (422 without one) when the form is shown again."""
+        if self.refusal is not None:
+            return self.refusal.status
         return 422 if self.is_submitted() else 200
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Response headers that belong to the refusal."""
+        return self.refusal.headers if self.refusal is not None else {}
 
 
 def unprintable(text: str, *, lines: bool = False) -> bool:

@@ -117,15 +117,20 @@ def _taken() -> Select[Link]:
     return select(Link).where(of_token).execution_options(populate_existing=True)
 
 
-def _hands_out_nothing(link: Link) -> bool:
-    return link.kind == Kind.FILES and not items_of(link)
+def _things(link: Link) -> list[SharedItem]:
+    """What it hands out. Raises LinkGone for files that are all deleted."""
+    items = items_of(link)
+    if link.kind == Kind.FILES and not items:
+        raise LinkGone()
+    return items
 
 
 def find_open(token: str) -> Link:
     """The link, while it can be opened. Spends nothing. Raises LinkGone, one answer for every reason."""
     link: Link | None = db.session.scalar(_find(), {"asked_hash": hashed(token), "moment": now()})
-    if link is None or _hands_out_nothing(link):
+    if link is None:
         raise LinkGone()
+    _things(link)
     return link
 
 
@@ -172,9 +177,7 @@ def claim(token: str, link_id: int | None, visitor: Visitor, *, in_browser: bool
     """
     moment = now()
     link = spend(token, moment, link_id)
-    items = items_of(link)
-    if _hands_out_nothing(link):
-        raise LinkGone()
+    items = _things(link)
     if link.shorten_to is not None and link.uses == 1:
         link.expires_at = min(link.expires_at, moment + timedelta(seconds=link.shorten_to))
     text = link.text
@@ -258,10 +261,8 @@ def by_ticket(ticket: str, cookie: str | None = None) -> Opened:
     row, link = found
     if row.cookie_hash is not None and not hmac.compare_digest(hashed(cookie or ""), row.cookie_hash):
         raise LinkGone()
-    if _hands_out_nothing(link):
-        raise LinkGone()
     text = link.text if row.text is None else row.text
-    return Opened(ticket, link, text, items_of(link), row.expires_at, row.of_owner, None, row.received)
+    return Opened(ticket, link, text, _things(link), row.expires_at, row.of_owner, None, row.received)
 
 
 class Watched:

@@ -58,9 +58,8 @@ class Receiver:
         """Before a file is read. Raises TypeNotAllowed, Conflict."""
         if self.of_owner:
             raise Conflict("This is your own request. Send its link to whoever has the files.")
-        with (
-            COUNTING
-        ):  # what is on its way counts, or many at once would fill the disk before the first is refused
+        # what is on its way counts, or many at once would fill the disk before the first is refused
+        with COUNTING:
             if COMING[self.link_id] >= self.left:
                 raise _full(self.most, max(0, self.left - COMING[self.link_id]))
             COMING[self.link_id] += 1

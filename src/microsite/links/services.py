@@ -250,9 +250,8 @@ def change_link(
 
     Raises Conflict for one that is over, ValidationFailed beyond the ceilings.
     """
-    db.session.refresh(
-        link, with_for_update={"key_share": True}
-    )  # an opening at this moment comes before or after
+    # an opening at this moment comes before or after
+    db.session.refresh(link, with_for_update={"key_share": True})
     if link.state_at(now()) is not State.OPEN:
         raise Conflict("This link is over; make a new one.")
     if expires_in is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC
 from math import ceil
 from typing import Any
@@ -191,7 +192,7 @@ def create() -> ResponseReturnValue:
         return _made(form, files=files or None, text=None if files else form.text.data)
     except (ValidationFailed, RateLimited) as refused:
         form.refuse(refused)
-        return *_new_page(form, files, refused.status), refused.headers
+        return *_new_page(form, files, form.status), form.headers
 
 
 @bp.route("/links/ask", methods=["GET", "POST"])
@@ -200,7 +201,6 @@ def ask_for_files() -> ResponseReturnValue:
     """Make an upload request."""
     form = NewUploadRequest(max_uses="5", expires_in="604800", notify=True)
     offer_choices(form)
-    status, headers = 0, {}
     if form.validate_on_submit():
         try:
             types = tuple((form.types.data or "").replace(",", " ").split())
@@ -210,9 +210,8 @@ def ask_for_files() -> ResponseReturnValue:
             )
         except (ValidationFailed, RateLimited) as refused:
             form.refuse(refused)
-            status, headers = refused.status, refused.headers
     form.ask_password_again()
-    return render_template("links/ask.html", form=form), status or form.status, headers
+    return render_template("links/ask.html", form=form), form.status, form.headers
 
 
 @bp.route("/links/invite", methods=["GET", "POST"])
@@ -225,14 +224,12 @@ def invite() -> ResponseReturnValue:
     form.role.choices = [SelectChoice(role.value, role.value) for role in Role if role.rank <= own]
     form.max_uses.choices = [SelectChoice("1", "once")]
     form.max_uses.data = "1"
-    status, headers = 0, {}
     if form.validate_on_submit():
         try:
             return _made(form, role=Role(form.role.data), people=form.people.data)
         except (ValidationFailed, RateLimited) as refused:
             form.refuse(refused)
-            status, headers = refused.status, refused.headers
-    return render_template("links/invite.html", form=form), status or form.status, headers
+    return render_template("links/invite.html", form=form), form.status, form.headers
 
 
 def _made(form: LinkTerms, *, people: int | None = None, **thing: Any) -> ResponseReturnValue:
@@ -240,7 +237,7 @@ def _made(form: LinkTerms, *, people: int | None = None, **thing: Any) -> Respon
     addresses = mailing.checked_addresses(form.recipients.data or "")
     terms = terms_of(form)
     if people is not None:
-        terms = Terms(**(vars(terms) | {"max_uses": people}))
+        terms = replace(terms, max_uses=people)
     if addresses and terms.name:
         raise ValidationFailed({"name": ["A public name is for everybody; leave the addresses out."]})
     if mailing.can_send():

@@ -17,7 +17,8 @@ import secrets
 import socket
 import ssl
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -139,7 +140,6 @@ def signature(secret: str, message_id: str, timestamp: str, body: bytes) -> str:
 
 def _post(url: str, message_id: str, body: bytes, secret: str) -> None:
     scheme, host, port, path = _target(url)
-    address = _resolved(host, port)
     timestamp = str(int(now().timestamp()))
     headers = {
         "Content-Type": "application/json", "User-Agent": "Microsite", "webhook-id": message_id,
@@ -149,40 +149,41 @@ def _post(url: str, message_id: str, body: bytes, secret: str) -> None:
     options: dict[str, Any] = {"timeout": TIMEOUT}
     if scheme == "https":
         kind, options["context"] = http.client.HTTPSConnection, ssl.create_default_context()
-    connection = kind(host, port, **options)
-    cuts: list[tuple[threading.Timer, socket.socket]] = []
-
-    def cut_later(made: socket.socket) -> socket.socket:
-        twin = made.dup()  # the connection takes its own over for TLS
-        timer = threading.Timer(DEADLINE, _cut, [twin])
-        timer.daemon = True
-        timer.start()
-        cuts.append((timer, twin))
-        return made
-
-    # the address that was checked, and no second look-up, which might give another
-    connection._create_connection = lambda _, *more: cut_later(
-        socket.create_connection((address, port), *more)
-    )
-    try:
-        connection.request("POST", path, body, headers)
-        status = connection.getresponse().status
-    except http.client.HTTPException as error:
-        raise OSError(f"{host}: {error}") from error
-    finally:
-        connection.close()
-        for timer, twin in cuts:
-            timer.cancel()
-            twin.close()
+    made = socket.create_connection((_resolved(host, port), port), TIMEOUT)
+    with made, _deadline(made):
+        connection = kind(host, port, **options)
+        # the address that was checked, and no second look-up, which might give another
+        connection._create_connection = lambda *_: made
+        try:
+            connection.request("POST", path, body, headers)
+            status = connection.getresponse().status
+        except http.client.HTTPException as error:
+            raise OSError(f"{host}: {error}") from error
+        finally:
+            connection.close()
     if status in (408, 429) or status >= 500:
         raise OSError(f"{host} answered {status}")
     if not 200 <= status < 300:
         raise Unfit(f"{host} answered {status}.")
 
 
-def _cut(connection: socket.socket) -> None:
-    with suppress(OSError):  # it may be over already
-        connection.shutdown(socket.SHUT_RDWR)
+@contextmanager
+def _deadline(connection: socket.socket) -> Iterator[None]:
+    """End a connection that lasts longer than the block may."""
+    twin = connection.dup()  # TLS takes the other over
+
+    def cut() -> None:
+        with suppress(OSError):  # it may be over already
+            twin.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(DEADLINE, cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        twin.close()
 
 
 def _resolved(host: str, port: int) -> str:
