@@ -29,9 +29,11 @@ from microsite.core import (
     mailer,
     pages,
     realtime,
+    reservations,
     schemas,
     sessions,
     slots,
+    sockets,
     storage,
     tokens,
 )
@@ -125,7 +127,9 @@ def create_app(**overrides: Any) -> Application:
     addresses.init_app(app)
     slots.init_app(app)
     storage.init_app(app)
+    reservations.init_app(app)
     realtime.init_app(app)
+    sockets.init_app(app)
     health.init_app(app)
     _register(app, enabled)
     access.open_to_all(app, "openapi.spec", *(name for name in app.view_functions if name.endswith("static")))

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import os
 import resource
-import socket
-import struct
 import subprocess
 import sys
 import threading
@@ -17,9 +15,9 @@ import time
 from typing import Any
 
 from microsite.config import CORE_SETTINGS, load
+from microsite.gunicorn_worker import WAITING_MAX
 
 PREPARED = "_MICROSITE_PREPARED"
-IDLE_SECONDS = 60
 
 if os.environ.get(PREPARED) != "1":
     _result = subprocess.run([sys.executable, "-m", "microsite.cli", "prepare"], check=False)
@@ -30,17 +28,22 @@ if os.environ.get(PREPARED) != "1":
 _values = load(CORE_SETTINGS, others_allowed=True).values
 _host = _values["HOST"]
 bind = [f"[{_host.strip('[]')}]:{_values['PORT']}" if ":" in _host else f"{_host}:{_values['PORT']}"]
-worker_class = "gthread"
+worker_class = "microsite.gunicorn_worker.CollectingWorker"
 workers = _values["WORKERS"]
 threads = _values["THREADS"]
-worker_connections = max(1000, threads * 4)
 timeout = 120
 graceful_timeout = 15
 keepalive = 5
 control_socket_disable = True
 loglevel = "warning"
+limit_request_line = 8190
+http_parser = "python"
 _soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (_hard, _hard))  # open sockets and files are many here
+# A thread may need a connection, a file and a database connection at once.
+waiting_max = max(64, min(WAITING_MAX, _hard - 3 * threads - 200))
+# Never reached: connections that wait are dropped by the worker itself, the oldest first.
+worker_connections = waiting_max + 16 * threads
 umask = 0o077
 forwarded_allow_ips = ""  # the application itself counts trusted proxies
 if os.path.isdir("/dev/shm"):  # noqa: S108 - heartbeat files: a slow disk must not look like a dead worker
@@ -54,15 +57,11 @@ def on_starting(server: Any) -> None:
     os.environ["MICROSITE_WORKERS"] = str(server.cfg.workers)
 
 
-def when_ready(server: Any) -> None:
-    """Accepted sockets inherit this: a request whose head never ends gives its thread back."""
-    for listener in server.LISTENERS:
-        listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", IDLE_SECONDS, 0))
-
-
-def pre_request(_worker: Any, request: Any) -> None:
-    """An idle limit for reading a body and for sending an answer; gunicorn lifts it before the next request."""
-    request.unreader.sock.settimeout(IDLE_SECONDS)
+def post_fork(_server: Any, worker: Any) -> None:
+    """Tell the worker how many connections may wait."""
+    worker.waiting_max = waiting_max
+    if _values["TRUSTED_PROXIES"]:
+        worker.waiting_per_ip = None
 
 
 def post_worker_init(worker: Any) -> None:

@@ -139,7 +139,7 @@ def test_refused_by_the_announced_length(
 def test_quota_is_refused_by_the_announced_length(small_server: Server, small_key: dict[str, str]) -> None:
     files = [put(small_server, small_key, f"{number}", BLOCK) for number in range(3)]
     with nothing_stays(small_server, small_key), Wire(small_server) as wire:
-        answer = wire.head("PUT", "/api/v1/upload/a", small_key, length(1)).answer(5)
+        answer = wire.head("PUT", "/api/v1/upload/a", small_key, length(300_000)).answer(5)
         assert (answer.status, answer.json()["code"]) == (507, "quota_exceeded")
     for file in files:
         requests.delete(f"{small_server.url}/api/v1/files/{file['id']}", headers=small_key, timeout=10)
@@ -184,7 +184,7 @@ def test_slow_uploads_leave_threads_for_pages(small_server: Server, small_key: d
     with contextlib.ExitStack() as stack, nothing_stays(small_server, small_key):
         slow = [stack.enter_context(Wire(small_server)) for _ in range(4)]
         for wire in slow:
-            wire.head("PUT", "/api/v1/upload/slow", small_key, length(1000)).send(b"x")
+            wire.head("PUT", "/api/v1/upload/slow", small_key, length(300_000)).send(b"x")
         wait_for(lambda: len(partials(small_server)) == 4, what="that four uploads wait")
         refused = requests.put(
             f"{small_server.url}/api/v1/upload/a", data=b"x", headers=small_key, timeout=10
@@ -192,7 +192,7 @@ def test_slow_uploads_leave_threads_for_pages(small_server: Server, small_key: d
         assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
         assert int(refused.headers["Retry-After"]) > 0
         assert requests.get(small_server.url, timeout=5).status_code == 200
-        assert slow[0].send(b"x" * 999).answer().status == 201
+        assert slow[0].send(b"x" * 299_999).answer().status == 201
         file = put(small_server, small_key, "a", b"x")
         listed = requests.get(f"{small_server.url}/api/v1/files", headers=small_key, timeout=10).json()[
             "items"

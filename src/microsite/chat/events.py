@@ -5,16 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from flask import Flask, current_app, request
-from flask_login import current_user
 from flask_socketio import ConnectionRefusedError as Refused
 from flask_socketio import emit, join_room
 
 from microsite.core.db import atomic, db
 from microsite.core.exceptions import DomainError, RateLimited, Unauthorized
-from microsite.core.feature import registry
-from microsite.core.identity import User
-from microsite.core.realtime import NAMESPACE, Connection, connected_user, live, user_room
-from microsite.core.sessions import current_row_id
+from microsite.core.realtime import NAMESPACE, connected_user, identify, live, user_room
 from microsite.extensions import socketio
 
 from . import queries, services
@@ -31,11 +27,9 @@ def _sid() -> str:
 
 
 def connect(auth: Any = None) -> None:
-    """Let a member in by session cookie, or by `auth: {token}`."""
+    """Let a member in by `auth: {token}`, by the Authorization header, or by the session cookie."""
     try:
-        user, connection = (
-            _by_token(auth["token"]) if isinstance(auth, dict) and auth.get("token") else _by_cookie()
-        )
+        user, connection = identify(auth.get("token") if isinstance(auth, dict) else None)
         if not user.may("chat:use"):
             raise Unauthorized("Your role does not allow this.")
         live().add(_sid(), connection)
@@ -45,21 +39,6 @@ def connect(auth: Any = None) -> None:
         raise Refused(refused.detail) from None
     finally:
         db.session.rollback()
-
-
-def _by_cookie() -> tuple[User, Connection]:
-    if not current_user.is_authenticated:
-        raise Unauthorized()
-    user = current_user._get_current_object()
-    return user, Connection(user.id, current_row_id(), lambda: True)
-
-
-def _by_token(token: Any) -> tuple[User, Connection]:
-    opener = registry().capability("credential")["auth"]
-    user, session_id, usable = opener(str(token)[:2000])
-    if user is None:
-        raise Unauthorized("This token is not valid.")
-    return user, Connection(user.id, session_id, usable)
 
 
 def disconnect(*_reason: Any) -> None:

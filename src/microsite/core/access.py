@@ -15,7 +15,8 @@ from flask_login import current_user
 from flask_wtf.csrf import CSRFError, validate_csrf
 from wtforms import ValidationError
 
-from microsite.core.exceptions import CsrfFailed, FileTooLarge, Forbidden, Unauthorized
+from microsite.core.exceptions import BadRequest, CsrfFailed, FileTooLarge, Forbidden, Unauthorized
+from microsite.core.slots import slot
 from microsite.extensions import csrf, login_manager
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -157,13 +158,27 @@ def guard() -> ResponseReturnValue | None:
 
 def _check_form_length() -> None:
     """Raises FileTooLarge; of a body with an announced length before it is read."""
-    if request.content_length is not None and request.content_length > FORM_LIMIT:
-        raise FileTooLarge(FORM_LIMIT, request.content_length)
-    if request.content_length is None and request.environ.get("wsgi.input_terminated"):
-        # Werkzeug cuts what comes in chunks at its limit, without a word
-        request.max_content_length = FORM_LIMIT + 1
-        if len(request.get_data()) > FORM_LIMIT:
-            raise FileTooLarge(FORM_LIMIT)
+    length = request.content_length
+    if length is not None and length > FORM_LIMIT:
+        raise FileTooLarge(FORM_LIMIT, length)
+    in_chunks = "Transfer-Encoding" in request.headers
+    if in_chunks or getattr(request.environ.get("gunicorn.socket"), "body_waits", False):
+        _read_form(length)
+
+
+def _read_form(length: int | None) -> None:
+    """Read a body that the server has not collected: it may hold a thread, so in a slot.
+
+    Raises FileTooLarge, BadRequest when it breaks off, Unavailable.
+    """
+    # Werkzeug cuts what comes in chunks at its limit, without a word.
+    request.max_content_length = FORM_LIMIT + 1
+    with slot():
+        body = request.get_data()
+    if len(body) > FORM_LIMIT:
+        raise FileTooLarge(FORM_LIMIT)
+    if length is not None and len(body) != length:
+        raise BadRequest(f"The request broke off after {len(body)} of {length} bytes, or took too long.")
 
 
 def sign_in_page() -> ResponseReturnValue:

@@ -27,7 +27,7 @@ from zipstream import ZipStream
 from microsite.core.db import release
 from microsite.core.exceptions import NotFound
 from microsite.core.sharing import Watched
-from microsite.core.slots import Slots, slots
+from microsite.core.slots import Holder, Slot, take_slot
 from microsite.core.storage import storage
 
 BLOCK = 256 * 2**10
@@ -136,7 +136,7 @@ def send_object(
         return Response(status=status, headers=headers)
     if watched is not None:
         watched.started(from_beginning=start == 0)  # may raise, so before a slot is taken
-    body = _open(key, start, length)
+    body = _open(key, start, length, watched.holder if watched is not None else None)
     if watched is not None:
         blocks = iter(lambda: body.read(BLOCK), b"")
         sending = _WatchedBody(blocks, length, watched, body.close, tell=last == size - 1)
@@ -145,11 +145,9 @@ def send_object(
     return Response(wrapper(body, BLOCK), status, headers, direct_passthrough=True)
 
 
-def _open(key: str, start: int, length: int) -> _Sending:
-    held = None
-    if length > SMALL:  # what fits a socket's buffer holds no thread
-        held = slots()
-        held.acquire()
+def _open(key: str, start: int, length: int, holder: Holder | None) -> _Sending:
+    # What is small is sent on by the server without a thread.
+    held = take_slot(holder) if length > SMALL else None
     try:
         return _Sending(storage().path(key), start, length, held.release if held else lambda: None)
     except OSError as error:
@@ -217,7 +215,7 @@ class ZipMember:
     open: Callable[[], BinaryIO]
 
 
-def send_zip(members: list[ZipMember], name: str, watched: Watched, held: Slots | None = None) -> Response:
+def send_zip(members: list[ZipMember], name: str, watched: Watched, held: Slot | None = None) -> Response:
     """Answer with a stored zip (APPNOTE 6.3.9) that is made while it is sent: nothing is compressed, so its length is known."""
     archive, taken = ZipStream(sized=True), set[str]()
     for member in members:
@@ -232,8 +230,7 @@ def send_zip(members: list[ZipMember], name: str, watched: Watched, held: Slots 
     release()
     watched.started()  # may raise, so before a slot is taken
     if held is None:
-        held = slots()
-        held.acquire()
+        held = take_slot(watched.holder)
     sending = _WatchedBody(archive, len(archive), watched, held.release, tell=True)
     return Response(sending, 200, headers, direct_passthrough=True)
 

@@ -1,42 +1,43 @@
-"""Live connections: the hardened socket server, the one publish function, waiting for news, and cutting connections.
+"""Live connections: the one publish function, waiting for news, and cutting connections.
 
-Truth is in the database; what is sent here is a hint, and losing it costs time only. Socket.IO runs outside Flask's
-request cycle, so a WSGI gate in front of it repeats the Host check and counts the threads that sockets hold.
+Truth is in the database; what is sent here is a hint, and losing it costs time only. The socket server itself is
+in `sockets`.
 """
 
 from __future__ import annotations
 
-import contextlib
-import socket
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
-import simple_websocket
-from engineio.async_drivers._websocket_wsgi import SimpleWebSocketWSGI
-from flask import Flask, current_app
+from engineio.packet import PING, Packet
+from flask import Flask, current_app, request
+from flask_login import current_user
 from sqlalchemy import select, update
 
 from microsite.core.clock import now
 from microsite.core.db import after_commit, db, release
-from microsite.core.exceptions import DomainError, Unauthorized
-from microsite.core.hosts import host_accepted
+from microsite.core.exceptions import Unauthorized
+from microsite.core.feature import registry
 from microsite.core.identity import User
-from microsite.core.sessions import SEEN_EVERY, SessionRow
+from microsite.core.sessions import SEEN_EVERY, SessionRow, current_row_id, why_over
+from microsite.core.slots import Holder
 from microsite.extensions import socketio
 
 NAMESPACE = "/chat"
-PATH = "/socket.io"
 MESSAGE_BYTES = 160 * 2**10
 IDLE_SECONDS = 60
 QUEUE_MAX = 200
-BUFFER_MAX = 4
-JOIN_SECONDS = 15.0
+JOIN_SECONDS = 3.0
+"""How long a socket may be open before it joins."""
+LOOK_SECONDS = 0.5
 SWEEP_SECONDS = 2.0
+SLOT = "microsite.slot"
+WEBSOCKET = "microsite.websocket"
+"""Where the environ of a socket has its slot and its transport."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,9 @@ class Live:
         self.lock = threading.Lock()
 
     def add(self, sid: str, connection: Connection) -> None:
+        """A socket is let in, and counted for its member from now on. Raises Unavailable."""
+        request.environ[SLOT].move(Holder("member", connection.user_id))
+        request.environ[WEBSOCKET].joined()
         self.connections[sid] = connection
 
     def start_sweeper(self) -> None:
@@ -99,16 +103,21 @@ class Live:
                 connected.close(wait=False)
 
     def _sweep_for_ever(self) -> None:
+        swept = 0.0
         while not self.closing:
-            time.sleep(SWEEP_SECONDS)
+            time.sleep(LOOK_SECONDS)
             try:
-                with self.app.app_context():
-                    self.sweep()
+                self._ping()
+                self._drop_idle_and_slow()
+                if time.monotonic() - swept >= SWEEP_SECONDS:
+                    with self.app.app_context():
+                        self.sweep()
+                    swept = time.monotonic()
             except Exception:
                 self.app.logger.exception("the sweep of sockets goes on after an error")
 
     def sweep(self) -> None:
-        """Cut what was revoked elsewhere, drop who reads too slowly, and count an open socket as activity."""
+        """Cut what was revoked elsewhere or is over, and count an open socket as activity."""
         connections = list(self.connections.values())
         held = {c.session_id for c in connections if c.session_id is not None}
         rows = {row.id: row for row in db.session.scalars(select(SessionRow).where(SessionRow.id.in_(held)))}
@@ -116,14 +125,17 @@ class Live:
         active = set(
             db.session.scalars(select(User.id).where(User.id.in_(users), User.disabled_at.is_(None)))
         )
+        moment = now()
+        alive = {row.id for row in rows.values() if why_over(row, moment) is None}
         stale = [
-            row.id for row in rows.values() if now() - row.seen_at >= SEEN_EVERY and row.kind == "browser"
+            row.id
+            for row in rows.values()
+            if row.id in alive and moment - row.seen_at >= SEEN_EVERY and row.kind == "browser"
         ]
-        alive = set(rows)
         release()
         if stale:
             with db.engine.begin() as connection:
-                connection.execute(update(SessionRow).where(SessionRow.id.in_(stale)).values(seen_at=now()))
+                connection.execute(update(SessionRow).where(SessionRow.id.in_(stale)).values(seen_at=moment))
         self.cut(
             lambda c: (
                 c.user_id not in active
@@ -132,7 +144,16 @@ class Live:
             )
         )
         release()
-        self._drop_idle_and_slow()
+
+    def _ping(self) -> None:
+        """Ping the sockets whose ping is due."""
+        moment = time.monotonic()
+        for connected in list(socketio.server.eio.sockets.values()):
+            due = getattr(connected, "ping_due", None)
+            if due is not None and due <= moment and not connected.closed:
+                connected.ping_due = None
+                connected.last_ping = time.time()
+                connected.send(Packet(PING))
 
     def _drop_idle_and_slow(self) -> None:
         """Drop who was let in nowhere for a while, who was cut and stays, and who reads too slowly."""
@@ -143,11 +164,12 @@ class Live:
             sid: self.idle_since.get(sid, moment) for sid in list(engine.sockets) if sid not in joined
         }
         for sid, connected in list(engine.sockets.items()):
-            if (
-                connected.queue.qsize() > QUEUE_MAX
-                or moment - self.idle_since.get(sid, moment) > JOIN_SECONDS
-            ):
+            idle = moment - self.idle_since.get(sid, moment)
+            if connected.queue.qsize() > QUEUE_MAX or idle > JOIN_SECONDS:
+                websocket = socketio.server.environ.get(sid, {}).get(WEBSOCKET)
                 connected.close(wait=False, abort=True)
+                if websocket is not None:
+                    websocket.break_off()
 
 
 def live() -> Live:
@@ -181,128 +203,54 @@ def cut_connections(*, user_id: int | None = None, session_id: int | None = None
     after_commit(lambda: cut_now(user_id=user_id, session_id=session_id))
 
 
+def identify(token: object = None) -> tuple[User, Connection]:
+    """Who opens the socket of this request: by `token`, by the Authorization header, or by the session cookie.
+
+    Raises Unauthorized.
+    """
+    header = request.authorization
+    if token is None and header is not None and header.type == "bearer":
+        token = header.token
+    if not token:
+        if not current_user.is_authenticated:
+            raise Unauthorized()
+        member: User = current_user._get_current_object()
+        return member, Connection(member.id, current_row_id(), lambda: True)
+    opener = next(iter(registry().capability("credential").values()))
+    user, session_id, usable = opener(str(token)[:2000])
+    if user is None:
+        raise Unauthorized("This token is not valid.")
+    return user, Connection(user.id, session_id, usable)
+
+
 def connected_user(sid: str) -> User:
-    """The member behind a socket, checked anew. Raises Unauthorized."""
+    """The member behind a socket, checked anew. Raises Unauthorized, also when what let the socket in is over."""
     connection = live().connections.get(sid)
     user = db.session.get(User, connection.user_id) if connection else None
-    if user is None or not user.is_active:
+    if connection is None or user is None or not user.is_active:
         raise Unauthorized()
+    if connection.session_id is not None:
+        row = db.session.get(SessionRow, connection.session_id)
+        if row is None or why_over(row, now()) is not None:
+            raise Unauthorized("What you signed in with is over. Sign in again.")
     return user
 
 
-# --- the hardened server -----------------------------------------------------------------------------------------
+def schedule_ping(start: Callable[..., Any]) -> Callable[..., Any]:
+    """Engineio's way to start a thread, without those that sleep until the next ping of a socket.
 
+    They would outlive their sockets, and let whoever connects again and again fill the memory.
+    """
 
-class _WholeSends:
-    """A socket whose `send` sends everything, one sender at a time: simple-websocket ignores short writes."""
+    def start_unless_ping(target: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+        if target.__name__ != "_send_ping":
+            return start(target, *arguments, **named)
+        connected: Any = target.__self__  # type: ignore[attr-defined]
+        connected.ping_due = time.monotonic() + connected.server.ping_interval
+        return None
 
-    def __init__(self, sock: Any) -> None:
-        self._sock = sock
-        self._lock = threading.Lock()
-        sock.settimeout(IDLE_SECONDS)  # pings come every 25 s, so silence means that the peer is gone
-
-    def send(self, data: bytes) -> int:
-        with self._lock:
-            self._sock.sendall(data)
-        return len(data)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._sock, name)
-
-
-class _Bounded(simple_websocket.Server):
-    """Reads no further while the messages that came are not handled yet, so that a flood waits at the sender."""
-
-    def _handle_events(self) -> bool:
-        going = bool(super()._handle_events())
-        while len(self.input_buffer) > BUFFER_MAX and self.connected:
-            time.sleep(0.02)
-        return going
-
-
-class HardenedWebSocket(SimpleWebSocketWSGI):
-    """The driver of engineio with whole sends, and a size limit that holds before a message is in memory."""
-
-    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:  # noqa: ARG002 - WSGI
-        for name in ("gunicorn.socket", "werkzeug.socket"):
-            if name in environ:
-                environ = environ | {name: _WholeSends(environ[name])}
-        self.ws = _Bounded(environ, max_message_size=MESSAGE_BYTES)
-        answer = self.app(self)
-        if self.ws.mode == "gunicorn":
-            raise StopIteration  # gunicorn's way to say that the connection is not its own any more
-        if self.ws.mode == "werkzeug":
-            raise ConnectionError
-        return answer
-
-    def close(self) -> None:
-        """Close, and free the thread that reads, whatever the peer goes on sending."""
-        try:
-            super().close()
-        finally:
-            with contextlib.suppress(OSError):
-                self.ws.sock.shutdown(socket.SHUT_RDWR)
-
-
-class SocketGate:
-    """WSGI in front of Socket.IO: the Host check, and a slot for the thread that each socket holds."""
-
-    def __init__(self, app: Flask, wsgi_app: Any) -> None:
-        self.app, self.wsgi_app = app, wsgi_app
-
-    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
-        if not environ.get("PATH_INFO", "").startswith(PATH):
-            return self.wsgi_app(environ, start_response)
-        if not host_accepted(self.app, environ.get("HTTP_HOST", "")):
-            return _plain(start_response, "400 Bad Request", "This site does not answer under that name.")
-        if environ.get("HTTP_UPGRADE", "").lower() != "websocket":
-            return _plain(start_response, "400 Bad Request", "Only WebSocket connections are taken here.")
-        origin = environ.get("HTTP_ORIGIN")
-        if origin is not None and not origin_accepted(self.app, origin, environ.get("HTTP_HOST", "")):
-            return _plain(start_response, "403 Forbidden", "This came from another site.")
-        held = self.app.extensions["microsite.slots"]
-        try:
-            held.acquire()
-            self.app.extensions["microsite.live"].start_sweeper()
-        except DomainError as refused:
-            return _plain(start_response, "503 Service Unavailable", refused.detail, ("Retry-After", "5"))
-        try:
-            return self.wsgi_app(environ, start_response)
-        finally:
-            held.release()
-
-
-def _plain(start_response: Any, status: str, text: str, *headers: tuple[str, str]) -> list[bytes]:
-    body = text.encode()
-    fixed = [
-        ("Content-Type", "text/plain; charset=utf-8"),
-        ("Content-Length", str(len(body))),
-        ("Cache-Control", "no-store"),
-    ]
-    safe = [
-        ("X-Content-Type-Options", "nosniff"),
-        ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
-    ]
-    start_response(status, [*fixed, *safe, *headers])
-    return [body]
-
-
-def origin_accepted(app: Flask, origin: str, host: str) -> bool:
-    """Whether a browser's Origin is this site: that of BASE_URL, or the very host that it speaks to."""
-    return origin == app.config["BASE_URL"] or (urlsplit(origin).netloc == host and host_accepted(app, host))
+    return start_unless_ping
 
 
 def init_app(app: Flask) -> None:
     app.extensions["microsite.live"] = Live(app)
-
-    def origins(origin: str, environ: dict[str, Any]) -> bool:
-        return origin_accepted(app, origin, environ.get("HTTP_HOST", ""))
-
-    socketio.init_app(
-        app, async_mode="threading", transports=["websocket"], allow_upgrades=False, async_handlers=False,
-        cors_allowed_origins=origins, cors_credentials=False, max_http_buffer_size=MESSAGE_BYTES, manage_session=False,
-        message_queue=app.config["REDIS_URL"], channel="microsite", cookie=None, logger=False, engineio_logger=False,
-    )  # fmt: skip
-    engine = socketio.server.eio
-    engine._async = engine._async | {"websocket": HardenedWebSocket}
-    app.wsgi_app = SocketGate(app, app.wsgi_app)  # type: ignore[method-assign]

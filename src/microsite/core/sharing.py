@@ -9,6 +9,8 @@ from typing import BinaryIO, Protocol
 from flask import Response
 
 from microsite.core.identity import Role, User
+from microsite.core.reservations import Allowance
+from microsite.core.slots import Holder
 from microsite.core.storage import StoredObject
 
 
@@ -46,7 +48,9 @@ class Shareable(Protocol):
 
 
 class Watched(Protocol):
-    """A running download, as whoever allowed it sees it."""
+    """A running download, as whoever allowed it sees it; it is counted for `holder`."""
+
+    holder: Holder
 
     def may_go_on(self) -> bool:
         """Asked every few seconds while bytes are sent; False ends the connection."""
@@ -66,8 +70,8 @@ class Inbox(Protocol):
     def check_name(self, name: str) -> str:
         """The ending of the name as it will be kept, such as "pdf". Raises TypeNotAllowed for what the site does not take."""
 
-    def check_room(self, owner: User, size: int) -> None:
-        """Raises QuotaExceeded by the announced bytes."""
+    def allowance(self, owner: User) -> Allowance:
+        """What the owner's files may have; uploads reserve within it."""
 
     def take(self, owner: User, received: Sequence[tuple[str, StoredObject]]) -> list[SharedItem]:
         """Add the files to the owner's inside the present transaction. Raises QuotaExceeded."""

@@ -26,7 +26,7 @@ from microsite.core.exceptions import StorageFull
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 RESERVE = 32 * 2**20
 """Bytes of the disk that uploads leave free, so that the database can still write."""
-LOOK_EVERY = 64 * 2**20
+LOOK_EVERY = 4 * 2**20
 
 
 @dataclass(frozen=True)

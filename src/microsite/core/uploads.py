@@ -17,7 +17,6 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder, NeedData
 
 from microsite.core.access import by_credential, check_csrf
-from microsite.core.db import release
 from microsite.core.exceptions import (
     BadRequest,
     FileTooLarge,
@@ -25,7 +24,8 @@ from microsite.core.exceptions import (
     UploadIncomplete,
     ValidationFailed,
 )
-from microsite.core.slots import slot
+from microsite.core.reservations import Allowance, Reservation, reserved
+from microsite.core.slots import Holder, slot
 from microsite.core.storage import StoredObject, Writer, storage
 
 CHUNK = 2**20
@@ -51,7 +51,9 @@ def _chunks() -> Iterator[bytes]:
         expected = 0
     connection = request.environ.get("gunicorn.socket")
     if connection is not None:
-        connection.settimeout(IDLE_SECONDS)  # an idle limit, never one for the whole
+        # An idle limit, never one for the whole.
+        connection.deadline = None
+        connection.settimeout(IDLE_SECONDS)
     while expected is None or received < expected:
         try:
             chunk = stream.read(CHUNK if expected is None else min(CHUNK, expected - received))
@@ -66,12 +68,10 @@ def _chunks() -> Iterator[bytes]:
 
 
 def check_length(limit: int, name: str = "This upload", *, overhead: int = 0) -> None:
-    """Refuse by the announced length, before a byte is read: the file limit, then the room on the disk."""
+    """Refuse by the announced length, before a byte is read. Raises FileTooLarge."""
     length = request.content_length
-    if length is not None:
-        if length > limit + overhead:
-            raise FileTooLarge(limit, length, name)
-        storage().check_room(length)
+    if length is not None and length > limit + overhead:
+        raise FileTooLarge(limit, length, name)
 
 
 def _proven() -> bool:
@@ -87,33 +87,33 @@ def announced_size() -> int:
 
 @contextmanager
 def receive_body(
-    name: str, limit: int, fits: Callable[[int], None], *, proven: bool = False
+    name: str, limit: int, allowance: Allowance, *, by: Holder | None = None
 ) -> Iterator[Received]:
     """Take the raw body as one file of up to `limit` bytes; kept only if the block ends well.
 
-    `fits` may refuse the announced bytes before they are read. `proven`: something other than a session gives the right. Raises CsrfFailed, FileTooLarge, UploadIncomplete,
-    StorageFull, Unavailable.
+    Its bytes are reserved within the `allowance` when they are announced, or as they arrive. `by`: not a
+    session but something else gives the right, for which the transfer is counted. Raises CsrfFailed,
+    FileTooLarge, QuotaExceeded, UploadIncomplete, StorageFull, Unavailable.
     """
     check_length(limit, name)
-    fits(announced_size())
-    if not proven and not _proven():
-        check_csrf("")  # a raw body has no place for the form's token
-    release()
-    with slot(), storage().writer() as writer:
-        for chunk in _chunks():
-            _write(writer, chunk, limit, name)
-        yield Received(name, writer.finish())
+    with reserved(allowance, announced_size()) as reservation:
+        if by is None and not _proven():
+            check_csrf("")  # a raw body has no place for the form's token
+        with slot(by), storage().writer() as writer:
+            for chunk in _chunks():
+                _write(writer, chunk, limit, name, reservation)
+            yield Received(name, writer.finish())
 
 
 @contextmanager
 def receive_form(
-    limit: int, accept: Callable[[str], None], fits: Callable[[int], None], *, proven: bool = False
+    limit: int, accept: Callable[[str], None], allowance: Allowance, *, by: Holder | None = None
 ) -> Iterator[list[Received]]:
     """Take every part named `file` of a multipart body; kept only if the block ends well.
 
-    `accept` may refuse a name, and `fits` the announced bytes, before they are read. A browser's form proves itself by
-    the header X-CSRFToken (checked by the guard) or by `csrf_token` as its first part. Raises also CsrfFailed,
-    ValidationFailed.
+    `accept` may refuse a name before its bytes are read. A browser's form proves itself by the header
+    X-CSRFToken (checked by the guard) or by `csrf_token` as its first part. `allowance`, `by` and what is
+    raised are as in `receive_body`, and ValidationFailed.
     """
     boundary = request.mimetype_params.get("boundary", "")
     if request.mimetype != "multipart/form-data":
@@ -123,27 +123,37 @@ def receive_form(
     if not boundary:
         raise BadRequest("The form does not say by which boundary its parts are divided.")
     check_length(limit, overhead=FORM_OVERHEAD)
-    fits(announced_size())
-    release()
-    with slot(), ExitStack() as stack:
-        form = _Form(limit, accept, proven or _proven(), stack)
+    with reserved(allowance, announced_size()) as reservation, slot(by), ExitStack() as stack:
+        form = _Form(limit, accept, by is not None or _proven(), stack, reservation)
         received = list(form.files(boundary.encode("latin-1", "replace")))
         if not received:
             raise ValidationFailed({"file": [NO_FILE]})
         yield received
 
 
-def _write(writer: Writer, chunk: bytes | bytearray, limit: int, name: str) -> None:
+def _write(writer: Writer, chunk: bytes | bytearray, limit: int, name: str, reservation: Reservation) -> None:
     if writer.size + len(chunk) > limit:
         raise FileTooLarge(limit, None, name)
+    reservation.write(len(chunk))
     writer.write(chunk)
 
 
 class _Form:
     """The parts of one form in their order: the first may be its token, and every `file` becomes a writer that is full."""
 
-    def __init__(self, limit: int, accept: Callable[[str], None], proven: bool, stack: ExitStack) -> None:
-        self.limit, self.accept, self.proven, self.stack = limit, accept, proven, stack
+    def __init__(
+        self,
+        limit: int,
+        accept: Callable[[str], None],
+        proven: bool,
+        stack: ExitStack,
+        reservation: Reservation,
+    ) -> None:
+        self.limit = limit
+        self.accept = accept
+        self.proven = proven
+        self.stack = stack
+        self.reservation = reservation
         self.name, self.token = "", bytearray()
         self.writer: Writer | None = None
         self.in_token = self.unnamed = False
@@ -184,7 +194,7 @@ class _Form:
         if self.unnamed and data:  # an empty field of a browser has neither name nor bytes
             self._open("file")
         if self.writer is not None:
-            _write(self.writer, data, self.limit, self.name)
+            _write(self.writer, data, self.limit, self.name, self.reservation)
         elif self.in_token:
             self.token += data
             if len(self.token) > FIELD_LIMIT:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from apiflask import APIBlueprint
@@ -52,8 +51,8 @@ def list_files(query_data: dict[str, Any]) -> Any:
 def upload_files() -> Any:
     """Upload any number of files as multipart parts named `file`; all are kept or none."""
     actor = current_user._get_current_object()
-    fits = partial(services.check_quota, actor)
-    with receive_form(current_app.config["MAX_FILE_SIZE"], services.check_name, fits) as received, atomic():
+    limit, allowance = current_app.config["MAX_FILE_SIZE"], services.allowance_of(actor)
+    with receive_form(limit, services.check_name, allowance) as received, atomic():
         files = services.create_files(actor, [(item.name, item.stored) for item in received])
         answer = {"items": [file_json(file) for file in files]}
     return answer
@@ -68,8 +67,8 @@ def upload_file(name: str) -> ResponseReturnValue:
     """Upload the raw body as one file, for `curl -T`."""
     actor = current_user._get_current_object()
     services.check_name(name)
-    fits = partial(services.check_quota, actor)
-    with receive_body(name or "file", current_app.config["MAX_FILE_SIZE"], fits) as received, atomic():
+    limit, allowance = current_app.config["MAX_FILE_SIZE"], services.allowance_of(actor)
+    with receive_body(name or "file", limit, allowance) as received, atomic():
         file = services.create_files(actor, [(received.name, received.stored)])[0]
         answer, page = file_json(file), absolute(url_for("files.show", file_id=file.public_id))
     if request.accept_mimetypes.best_match(["application/json", "text/plain"]) == "text/plain":

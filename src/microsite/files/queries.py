@@ -27,7 +27,12 @@ def files_of(owner: User, limit: int, cursor: str | None) -> Page[Any]:
 
 def used_bytes(owner: User) -> int:
     """Bytes of a member's files."""
-    return db.session.scalar(USED_BYTES, {"owner_id": owner.id}) or 0
+    return used_bytes_of(owner.id)
+
+
+def used_bytes_of(owner_id: int) -> int:
+    """Bytes of the files of the member with this number."""
+    return db.session.scalar(USED_BYTES, {"owner_id": owner_id}) or 0
 
 
 def stored_keys(keys: list[str]) -> set[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import BinaryIO
 
 from flask import Response, current_app, url_for
@@ -15,13 +16,14 @@ from microsite.core.db import after_commit, db
 from microsite.core.downloads import first_bytes, reader, send_object
 from microsite.core.exceptions import NotFound, QuotaExceeded, TypeNotAllowed
 from microsite.core.identity import User
+from microsite.core.reservations import Allowance
 from microsite.core.sharing import Inbox, Shareable, SharedItem, Watched
 from microsite.core.storage import StoredObject, storage
 from microsite.core.storage import sweep as sweep_storage
 
 from .models import FileUsage, StoredFile
 from .names import clean_name, ending, media_type
-from .queries import used_bytes
+from .queries import used_bytes, used_bytes_of
 
 
 def check_name(given: str) -> None:
@@ -32,11 +34,9 @@ def check_name(given: str) -> None:
         raise TypeNotAllowed(f"{name} is not accepted; files here end in {', '.join(sorted(allowed))}.")
 
 
-def check_quota(actor: User, size: int) -> None:
-    """Raise QuotaExceeded by the announced length, before the bytes are read; `create_files` decides."""
-    quota, used = current_app.config["USER_QUOTA"], used_bytes(actor)
-    if used + size > quota:
-        raise QuotaExceeded(quota, used, size)
+def allowance_of(owner: User) -> Allowance:
+    """What the files of a member may have; uploads reserve within it, and `create_files` decides."""
+    return Allowance(owner.id, current_app.config["USER_QUOTA"], partial(used_bytes_of, owner.id))
 
 
 def create_files(actor: User, received: Sequence[tuple[str, StoredObject]]) -> list[StoredFile]:
@@ -151,8 +151,8 @@ class _Inbox:
         check_name(name)
         return ending(clean_name(name))
 
-    def check_room(self, owner: User, size: int) -> None:
-        check_quota(owner, size)
+    def allowance(self, owner: User) -> Allowance:
+        return allowance_of(owner)
 
     def take(self, owner: User, received: Sequence[tuple[str, StoredObject]]) -> list[SharedItem]:
         return [_shared(file) for file in create_files(owner, received)]

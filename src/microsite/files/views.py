@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 from flask import Blueprint, current_app, flash, redirect, render_template, request, url_for
@@ -70,11 +70,8 @@ def upload() -> ResponseReturnValue:
     """Take the files of the form."""
     actor = current_user._get_current_object()
     try:
-        fits = partial(services.check_quota, actor)
-        with (
-            receive_form(current_app.config["MAX_FILE_SIZE"], services.check_name, fits) as received,
-            atomic(),
-        ):
+        limit, allowance = current_app.config["MAX_FILE_SIZE"], services.allowance_of(actor)
+        with receive_form(limit, services.check_name, allowance) as received, atomic():
             files = services.create_files(actor, [(item.name, item.stored) for item in received])
             count, first = len(files), files[0].name
     except ValidationFailed as refused:

@@ -40,7 +40,7 @@ from microsite.core.feature import registry
 from microsite.core.identity import Role, User
 from microsite.core.passwords import check_password
 from microsite.core.sharing import Shareable, SharedItem
-from microsite.core.slots import Slots, slots
+from microsite.core.slots import Holder, Slot, take_slot
 from microsite.core.throttle import Throttle, address_key
 
 from .exceptions import LinkGone, PasswordRequired, PasswordWrong, ProofMissing
@@ -194,8 +194,7 @@ def claim(token: str, link_id: int | None, visitor: Visitor, *, in_browser: bool
 
 def claim_as_zip(token: str, link_id: int, visitor: Visitor) -> Response:
     """Spend one use and send everything. Raises LinkGone, and Unavailable before anything is spent."""
-    held = slots()
-    held.acquire()
+    held = take_slot(Holder("link", link_id))
     try:
         with atomic():
             opened = claim(token, link_id, visitor)
@@ -271,6 +270,7 @@ class Watched:
     def __init__(self, opened: Opened, visitor: Visitor, what: str, *, counts: bool) -> None:
         self.app = current_app._get_current_object()  # type: ignore[attr-defined]
         self.link_id, self.visitor, self.what = opened.link.id, visitor, what
+        self.holder = Holder("link", opened.link.id)
         self.counts, self.whole = counts and not opened.of_owner, True
 
     def started(self, *, from_beginning: bool = True) -> None:
@@ -324,7 +324,7 @@ def send_item(opened: Opened, item_id: str, visitor: Visitor, *, inline: bool) -
     return answering.send(owner_id, item_id, inline=inline, watched=watched)
 
 
-def send_all(opened: Opened, visitor: Visitor, held: Slots | None = None) -> Response:
+def send_all(opened: Opened, visitor: Visitor, held: Slot | None = None) -> Response:
     """All things as one zip, made while it is sent; `held` is a slot that was taken already. Raises LinkGone."""
     owner_id = opened.link.owner_id
     members = []

@@ -14,6 +14,7 @@ from microsite.core.db import db
 from microsite.core.exceptions import Conflict, QuotaExceeded, TypeNotAllowed, Unavailable
 from microsite.core.identity import User
 from microsite.core.sharing import Inbox
+from microsite.core.slots import Holder
 from microsite.core.uploads import Received
 
 from .exceptions import LinkGone
@@ -53,6 +54,8 @@ class Receiver:
         self.most, self.left = link.upload_files_max or 0, files_left(link)
         ceiling: int = current_app.config["MAX_FILE_SIZE"]
         self.limit = min(link.upload_size_max or ceiling, ceiling)
+        self.allowance = taking.allowance(owner)
+        self.holder = Holder("link", link.id)
 
     def accept(self, name: str) -> None:
         """Before a file is read. Raises TypeNotAllowed, Conflict."""
@@ -71,25 +74,19 @@ class Receiver:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        """How much room the owner has is nobody's business here. Raises Unavailable for QuotaExceeded."""
         with COUNTING:
             COMING[self.link_id] -= self.accepted
             if not COMING[self.link_id]:
                 del COMING[self.link_id]
-
-    def fits(self, size: int) -> None:
-        """Before the body is read. Raises Unavailable; how much room its owner has is nobody's business here."""
-        owner = db.session.get(User, self.owner_id)
-        assert owner is not None
-        try:
-            self.inbox.check_room(owner, size)
-        except QuotaExceeded:
-            raise _no_room() from None
+        if isinstance(error, QuotaExceeded):
+            raise Unavailable("There is no room for this here now. Tell whoever sent you the link.") from None
 
     def take(self, received: Sequence[Received], visitor: Visitor) -> int:
         """Give the files to the owner inside the present transaction, all or none; returns how many.
 
-        Raises Conflict beyond the number that was asked for, Unavailable without room, LinkGone after a withdrawal.
+        Raises Conflict beyond the number that was asked for, QuotaExceeded without room, LinkGone after a withdrawal.
         """
         count = len(received)
         fits = (
@@ -111,10 +108,7 @@ class Receiver:
         owner = db.session.get(User, self.owner_id)
         if owner is None or not owner.is_active or not owner.may("links:use"):
             raise LinkGone()
-        try:
-            items = self.inbox.take(owner, [(one.name, one.stored) for one in received])
-        except QuotaExceeded:
-            raise _no_room() from None
+        items = self.inbox.take(owner, [(one.name, one.stored) for one in received])
         first = link.received - count
         for number, item in enumerate(items):
             db.session.add(LinkItem(link_id=link.id, kind="files", item_id=item.id, position=first + number))
@@ -124,7 +118,3 @@ class Receiver:
         if link.notify:
             tell_owner(link, "received", names=[item.name for item in items])
         return count
-
-
-def _no_room() -> Unavailable:
-    return Unavailable("There is no room for this here now. Tell whoever sent you the link.")

@@ -287,7 +287,7 @@ def send_in(ticket: str) -> ResponseReturnValue:
     try:
         with (
             receiver,
-            receive_form(receiver.limit, receiver.accept, receiver.fits, proven=True) as received,
+            receive_form(receiver.limit, receiver.accept, receiver.allowance, by=receiver.holder) as received,
             atomic(),
         ):
             count = receiver.take(received, visitor())
@@ -326,7 +326,10 @@ def send_one(ticket: str, name: str) -> ResponseReturnValue:
     refuse_unasked()
     with _receiver(ticket) as receiver:
         receiver.accept(name)
-        with receive_body(name, receiver.limit, receiver.fits, proven=True) as received, atomic():
+        with (
+            receive_body(name, receiver.limit, receiver.allowance, by=receiver.holder) as received,
+            atomic(),
+        ):
             count = receiver.take([received], visitor())
     return {"received": count}, 201
 

@@ -1,0 +1,451 @@
+"""gunicorn's threaded worker, with all waiting for the network outside of its threads.
+
+A thread gets a connection when the head of a request has arrived whole, and a small body with it.
+What of an answer does not fit into the socket's buffer is sent on without a thread. So whoever
+sends or reads slowly, or says nothing at all, costs memory within bounds and no thread. What the
+application itself reads or sends for long takes a slot: `core.slots`.
+
+This stands on names of gunicorn that are not public, so `pyproject.toml` pins gunicorn exactly, and
+`tests/servers/test_slow.py` fails when they move.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import selectors
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
+from http import HTTPStatus
+from typing import Any
+
+from gunicorn.http import errors
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+HEAD_BYTES = 32 * 2**10
+BODY_BYTES = 256 * 2**10
+"""A body that announces no more than this is collected before a thread sees its request."""
+ANSWER_BYTES = 512 * 2**10
+"""What is left of an answer, up to this, is sent on without a thread."""
+HELD_BYTES = 64 * 2**20
+"""Bytes of all requests and answers together that wait for the network."""
+WAITING_MAX = 2048
+"""Connections without a thread; beyond it the oldest go."""
+WAITING_PER_IP = 128
+HEAD_SECONDS = 10.0
+BODY_SECONDS = 30.0
+SEND_SECONDS = 60.0
+LINGER_SECONDS = 2.0
+LINGER_BYTES = 4 * 2**20
+IDLE_SECONDS = 60.0
+"""How long a thread waits for one more piece of a large body, or for the next piece to be taken."""
+DRAIN_SECONDS = 0.1
+READ_BYTES = 64 * 2**10
+ACCEPTS_AT_ONCE = 64
+
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,18})[ \t]*(?=\r\n)", re.IGNORECASE)
+_UNKNOWN_LENGTH = re.compile(rb"\r\n(?:transfer-encoding|expect)[ \t]*:", re.IGNORECASE)
+_SENTENCES = {
+    400: "The request is not proper HTTP.",
+    408: "The request did not arrive in time.",
+    414: "The address is too long.",
+    417: "That expectation cannot be met.",
+    431: "The head of the request is too long.",
+    500: "Something on our side failed.",
+    501: "Bodies are taken as they are or in chunks, in no other coding.",
+}
+
+
+def announced_body(head: bytes) -> int | None:
+    """Bytes of the body that a head announces; None where the application has to read to know."""
+    lengths = _LENGTH.findall(head)
+    if _UNKNOWN_LENGTH.search(head) or len(lengths) > 1:
+        return None
+    return int(lengths[0]) if lengths else 0
+
+
+class Channel:
+    """The socket of a client, as gunicorn and the application see it.
+
+    Reading ends at `deadline` (a monotonic time in seconds; None for never) as if the client had
+    gone. Sending waits only when more than ANSWER_BYTES are left. `body_waits` says that the body
+    has not been collected, so that reading it may hold a thread.
+    """
+
+    def __init__(self, raw: socket.socket) -> None:
+        self.raw = raw
+        self.unsent = bytearray()
+        self.deadline: float | None = None
+        self.body_waits = False
+        self.is_api = False
+        self.taken_over = False
+
+    def recv(self, size: int) -> bytes:
+        if self.deadline is None:
+            return self.raw.recv(size)
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            return b""
+        before = self.raw.gettimeout()
+        self.raw.settimeout(left if before is None else min(before, left))
+        try:
+            return self.raw.recv(size)
+        except TimeoutError:
+            return b""
+        finally:
+            self.raw.settimeout(before)
+
+    def sendall(self, data: bytes | memoryview) -> None:
+        sent = 0 if self.unsent else self._send_now(data)
+        self.unsent += memoryview(data)[sent:]
+        if len(self.unsent) > ANSWER_BYTES:
+            self.flush()
+
+    def send(self, data: bytes) -> int:
+        self.sendall(data)
+        return len(data)
+
+    def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> None:
+        if count is None or count > ANSWER_BYTES:
+            self.flush()
+            self.raw.sendfile(file, offset, count)
+            return
+        while count and (block := os.pread(file.fileno(), count, offset)):
+            self.sendall(block)
+            offset += len(block)
+            count -= len(block)
+
+    def take_over(self) -> socket.socket:
+        """Give the socket to the application for good, as a WebSocket needs it."""
+        self.taken_over = True
+        return self.raw
+
+    def flush(self) -> None:
+        """Send what is left, waiting for the client."""
+        unsent, self.unsent = self.unsent, bytearray()
+        if unsent:
+            self.raw.sendall(unsent)
+
+    def _send_now(self, data: bytes | memoryview) -> int:
+        before = self.raw.gettimeout()
+        self.raw.settimeout(0)
+        try:
+            return self.raw.send(data)
+        except BlockingIOError:
+            return 0
+        finally:
+            self.raw.settimeout(before)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.raw, name)
+
+
+class Connection(TConn):  # type: ignore[misc]
+    """One connection, and what has arrived of its next request."""
+
+    sock: Channel
+
+    def __init__(self, cfg: Any, raw: socket.socket, client: Any, server: Any) -> None:
+        super().__init__(cfg, Channel(raw), client, server)
+        self.ip = client[0] if isinstance(client, tuple) else None
+        self.received = bytearray()
+        self.wanted = 0
+        self.held = 0
+        self.drained = 0
+        self.deadline = 0.0
+
+
+class CollectingWorker(ThreadWorker):  # type: ignore[misc]
+    """Connections that wait are in the poller, each with a deadline; the oldest are first.
+
+    All methods run in the main thread, but for `handle_request`, `handle_error` and
+    `_keepalive_after`.
+    """
+
+    waiting_per_ip: int | None = WAITING_PER_IP
+    """None behind a proxy, whose address all connections have."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.waiting: dict[Connection, None] = {}
+        self.waiting_by_ip: Counter[str] = Counter()
+        self.waiting_max = WAITING_MAX
+        self.held = 0
+        self.swept_at = 0.0
+
+    # --- waiting ---------------------------------------------------------------------------------
+
+    def accept(self, listener: Any) -> None:
+        """Take the connections that are there."""
+        for _ in range(ACCEPTS_AT_ONCE):
+            try:
+                raw, client = listener.accept()
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE):
+                    self._drop_oldest()
+                elif error.errno not in (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK):
+                    raise
+                return
+            self.nr_conns += 1
+            connection = Connection(self.cfg, raw, client, listener.getsockname())
+            self._make_room(connection.ip)
+            self._wait(connection, selectors.EVENT_READ, self._collect, HEAD_SECONDS)
+
+    def _make_room(self, ip: str | None) -> None:
+        if len(self.waiting) >= self.waiting_max:
+            self._drop_oldest()
+        if self.waiting_per_ip is None or ip is None:
+            return
+        if self.waiting_by_ip[ip] >= self.waiting_per_ip:
+            self._drop_oldest(ip)
+
+    def _drop_oldest(self, ip: str | None = None) -> None:
+        """Drop who has waited longest, and is not being answered."""
+        for connection in self.waiting:
+            if not connection.sock.unsent and ip in (None, connection.ip):
+                self._drop(connection)
+                return
+
+    def _wait(
+        self,
+        connection: Connection,
+        events: int,
+        callback: Callable[[Connection, Any], None],
+        seconds: float,
+    ) -> None:
+        connection.sock.setblocking(False)
+        connection.deadline = time.monotonic() + seconds
+        self.waiting[connection] = None
+        self.waiting_by_ip[str(connection.ip)] += 1
+        self.poller.register(connection.sock, events, partial(callback, connection))
+        self._count(connection)
+
+    def _forget(self, connection: Connection) -> None:
+        """Let a connection wait no longer."""
+        del self.waiting[connection]
+        self.held -= connection.held
+        connection.held = 0
+        self.waiting_by_ip[str(connection.ip)] -= 1
+        if not self.waiting_by_ip[str(connection.ip)]:
+            del self.waiting_by_ip[str(connection.ip)]
+        self.poller.unregister(connection.sock)
+
+    def _count(self, connection: Connection) -> None:
+        """Count the bytes that wait; where they are too many, whoever has waited longest with some goes."""
+        size = len(connection.received) + len(connection.sock.unsent)
+        self.held += size - connection.held
+        connection.held = size
+        while self.held > HELD_BYTES:
+            self._drop(next(other for other in self.waiting if other.held))
+
+    def _drop(self, connection: Connection) -> None:
+        self._forget(connection)
+        self.nr_conns -= 1
+        connection.close()
+
+    def murder_keepalived(self, force: bool = False) -> None:
+        """Drop whose time is over; gunicorn calls this about once a second."""
+        moment = time.monotonic()
+        if moment - self.swept_at < 0.25 and not force:
+            return
+        self.swept_at = moment
+        for connection in list(self.waiting):
+            if connection not in self.waiting or (connection.deadline > moment and not force):
+                continue
+            if connection.received and not force:
+                self._refuse(connection, 408)
+            else:
+                self._drop(connection)
+
+    def _cap_keepalive(self, deadline: float) -> None:
+        """The worker stops: nobody but who is being answered is waited for any longer than this."""
+        for connection in self.waiting:
+            if not connection.sock.unsent:
+                connection.deadline = min(connection.deadline, deadline)
+
+    # --- a request that arrives --------------------------------------------------------------------
+
+    def _collect(self, connection: Connection, _sock: Any) -> None:
+        try:
+            data = connection.sock.raw.recv(READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._drop(connection)
+            return
+        self._take(connection, data)
+
+    def _take(self, connection: Connection, data: bytes) -> None:
+        """Add what has arrived, and hand the connection over when its request is whole."""
+        if not connection.received:
+            data = data.lstrip(b"\r\n")
+            if not data:
+                return
+            connection.deadline = time.monotonic() + HEAD_SECONDS
+        searched = max(0, len(connection.received) - 3)
+        connection.received += data
+        if not connection.wanted:
+            end = connection.received.find(b"\r\n\r\n", searched)
+            if end >= 0:
+                self._look_at_head(connection, end + 4)
+            elif len(connection.received) > HEAD_BYTES:
+                self._refuse(connection, 431)
+                return
+        if connection.wanted and len(connection.received) >= connection.wanted:
+            self._hand_over(connection)
+        else:
+            self._count(connection)
+
+    def _look_at_head(self, connection: Connection, length: int) -> None:
+        head = bytes(connection.received[:length])
+        body = announced_body(head)
+        channel = connection.sock
+        channel.is_api = b" /api/" in head[:64].split(b"\r\n")[0]
+        channel.body_waits = body is None or body > BODY_BYTES
+        connection.wanted = length
+        if body and not channel.body_waits:
+            connection.wanted += body
+            connection.deadline = time.monotonic() + BODY_SECONDS
+
+    def _hand_over(self, connection: Connection) -> None:
+        """Give a connection to a thread. What was collected is all that its parser may read of the head."""
+        self._forget(connection)
+        connection.sock.deadline = 0.0
+        connection.data_ready = True
+        connection.init()
+        connection.parser.unreader.unread(bytes(connection.received))
+        connection.received.clear()
+        connection.wanted = 0
+        self.enqueue_req(connection)
+
+    def _refuse(self, connection: Connection, status: int) -> None:
+        self._forget(connection)
+        connection.received.clear()
+        connection.sock.unsent += refusal(status, is_api=connection.sock.is_api)
+        send_on = partial(self._send_on, going_on=False)
+        self._wait(connection, selectors.EVENT_WRITE, send_on, LINGER_SECONDS)
+
+    # --- a thread is done --------------------------------------------------------------------------
+
+    def finish_request(self, connection: Connection, future: Future[bool]) -> None:
+        """Send the rest of the answer, then wait for the next request or close."""
+        going_on = not future.cancelled() and future.exception() is None and future.result()
+        if connection.sock.taken_over or connection.sock.fileno() < 0:
+            self.nr_conns -= 1
+            connection.close()
+        elif connection.sock.unsent:
+            send_on = partial(self._send_on, going_on=going_on)
+            self._wait(connection, selectors.EVENT_WRITE, send_on, SEND_SECONDS)
+        else:
+            self._after_answer(connection, going_on=going_on)
+
+    def _send_on(self, connection: Connection, _sock: Any, *, going_on: bool) -> None:
+        channel = connection.sock
+        try:
+            sent = channel.raw.send(memoryview(channel.unsent)[:READ_BYTES])
+        except BlockingIOError:
+            return
+        except OSError:
+            self._drop(connection)
+            return
+        del channel.unsent[:sent]
+        self._count(connection)
+        if not channel.unsent:
+            self._forget(connection)
+            self._after_answer(connection, going_on=going_on)
+
+    def _after_answer(self, connection: Connection, *, going_on: bool) -> None:
+        if not going_on:
+            self._linger(connection)
+            return
+        seconds = float(self.cfg.keepalive) if self.alive else LINGER_SECONDS
+        self._wait(connection, selectors.EVENT_READ, self._collect, seconds)
+        ahead = connection.parser.unreader.take_buffered()
+        if ahead and connection in self.waiting:
+            self._take(connection, ahead)
+
+    def _linger(self, connection: Connection) -> None:
+        """Close so that the client can read the answer before it sees the end (RFC 9112 section 9.6)."""
+        try:
+            connection.sock.raw.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.nr_conns -= 1
+            connection.close()
+            return
+        self._wait(connection, selectors.EVENT_READ, self._drain, LINGER_SECONDS)
+
+    def _drain(self, connection: Connection, _sock: Any) -> None:
+        try:
+            data = connection.sock.raw.recv(READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        connection.drained += len(data)
+        if not data or connection.drained > LINGER_BYTES:
+            self._drop(connection)
+
+    # --- in a thread -------------------------------------------------------------------------------
+
+    def handle_request(self, request: Any, connection: Connection) -> bool:
+        connection.sock.settimeout(IDLE_SECONDS)
+        connection.sock.deadline = time.monotonic() + BODY_SECONDS
+        return bool(super().handle_request(request, connection))
+
+    def _keepalive_after(self, connection: Connection, keepalive: bool) -> bool:
+        """Whether the connection can go on: not when the rest of a body would have to be waited for."""
+        if not keepalive:
+            return False
+        return bool(connection.parser.finish_body(deadline=time.monotonic() + DRAIN_SECONDS))
+
+    def handle_error(self, _request: Any, channel: Any, _client: Any, error: Exception) -> None:
+        """Answer what never reached the application. Neither answer nor log has the address in it."""
+        status = 500
+        ours = errors.InvalidResponseHeader | errors.InvalidResponseHeaderName
+        if isinstance(error, errors.ParseException) and not isinstance(error, ours):
+            status = _status_of(error)
+            self.log.info("A request was not proper HTTP: %s", type(error).__name__)
+        else:
+            self.log.exception("An error outside of the application")
+        channel.sendall(refusal(status, is_api=channel.is_api))
+
+
+def _status_of(error: errors.ParseException) -> int:
+    known: dict[type, int] = {
+        errors.LimitRequestLine: 414,
+        errors.LimitRequestHeaders: 431,
+        errors.UnsupportedTransferCoding: 501,
+        errors.ExpectationFailed: 417,
+    }
+    return known.get(type(error), 400)
+
+
+def refusal(status: int, *, is_api: bool) -> bytes:
+    """The whole answer for a request that never reached the application; problem JSON (RFC 9457) for the API."""
+    title, sentence = HTTPStatus(status).phrase, _SENTENCES[status]
+    if is_api:
+        code = "internal_error" if status == 500 else "bad_request"
+        problem = {"type": "about:blank", "title": title, "status": status, "detail": sentence, "code": code}
+        body, media_type = json.dumps(problem), "application/problem+json"
+    else:
+        body, media_type = f"{sentence}\n", "text/plain; charset=utf-8"
+    lines = (
+        f"HTTP/1.1 {status} {title}",
+        "Connection: close",
+        f"Content-Type: {media_type}",
+        f"Content-Length: {len(body)}",
+        "Cache-Control: no-store",
+        "X-Content-Type-Options: nosniff",
+        "Content-Security-Policy: default-src 'none'; frame-ancestors 'none'",
+        "",
+        body,
+    )
+    return "\r\n".join(lines).encode()
