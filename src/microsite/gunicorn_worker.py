@@ -146,7 +146,7 @@ class Channel:
         return getattr(self.raw, name)
 
 
-class Connection(TConn):  # type: ignore[misc]
+class Connection(TConn):
     """One connection, and what has arrived of its next request."""
 
     sock: Channel
@@ -161,7 +161,7 @@ class Connection(TConn):  # type: ignore[misc]
         self.deadline = 0.0
 
 
-class CollectingWorker(ThreadWorker):  # type: ignore[misc]
+class CollectingWorker(ThreadWorker):
     """Connections that wait are in the poller, each with a deadline; the oldest are first.
 
     All methods run in the main thread, but for `handle_request`, `handle_error` and

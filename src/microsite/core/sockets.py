@@ -23,6 +23,7 @@ from engineio.async_drivers._websocket_wsgi import SimpleWebSocketWSGI
 from flask import Flask
 from socketio.packet import CONNECT, DISCONNECT, EVENT, Packet
 from sqlalchemy.exc import SQLAlchemyError
+from wsproto.utilities import LocalProtocolError
 
 from microsite.core.exceptions import DomainError
 from microsite.core.hosts import host_accepted
@@ -52,7 +53,7 @@ class MalformedPacket(ValueError):
     """A packet that no client of ours sends."""
 
 
-class StrictPacket(Packet):  # type: ignore[misc]
+class StrictPacket(Packet):
     """A packet of Socket.IO that joins, leaves, or is an event of our namespace, without attachments.
 
     Acknowledgements and binary packets have no use here, and would hold memory for what they announce.
@@ -93,7 +94,7 @@ class WholeSends:
         return getattr(self._sock, name)
 
 
-class BoundedWebSocket(simple_websocket.Server):  # type: ignore[misc]
+class BoundedWebSocket(simple_websocket.Server):
     """Reads no further while the messages that came are not handled yet, so that a flood waits at the sender."""
 
     def _handle_events(self) -> bool:
@@ -103,7 +104,7 @@ class BoundedWebSocket(simple_websocket.Server):  # type: ignore[misc]
         return going
 
 
-class HardenedWebSocket(SimpleWebSocketWSGI):  # type: ignore[misc]
+class HardenedWebSocket(SimpleWebSocketWSGI):
     """The driver of engineio: whole sends, sizes that hold before a message is in memory, and a clean end."""
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:  # noqa: ARG002 - WSGI
@@ -146,11 +147,10 @@ class HardenedWebSocket(SimpleWebSocketWSGI):  # type: ignore[misc]
             self.ws.sock.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Close, and free the thread that reads."""
-        try:
+        """Close, and free the thread that reads. The peer may be gone already."""
+        with contextlib.suppress(OSError, LocalProtocolError, simple_websocket.ConnectionClosed):
             super().close()
-        finally:
-            self.break_off()
+        self.break_off()
 
 
 def taken_over(channel: Any) -> Any:

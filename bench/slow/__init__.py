@@ -1,0 +1,1 @@
+"""What pages do while hundreds of connections are slow, silent, or do not read."""
