@@ -120,3 +120,24 @@ def test_deleting_at_once_gives_the_bytes_back_once(
         assert Counter(found) == {204: 1, 404: 7}
         assert usage(app) == 10_000
     assert len(stored(instance)) == 1
+
+
+def test_number_of_files_is_limited(
+    make_app: Callable[..., Any],
+    make_key: Callable[..., dict[str, str]],
+    instance: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Empty files count in no quota; each is a row all the same, and a file on the disk."""
+    app = make_app()
+    client, key = app.test_client(), make_key("anna", application=app)
+    monkeypatch.setattr("microsite.files.services.FILES_MAX", 5)
+    first = upload(client, key, *((f"{number}", b"") for number in range(4)))
+    assert first.status_code == 201
+    refused = upload(client, key, ("a", b""), ("b", b""))
+    assert (refused.status_code, refused.json["code"]) == (507, "quota_exceeded")
+    assert "You have 4 files, and 2 more came; 5 are the most here." in refused.json["detail"]
+    assert rows(app) == len(stored(instance)) == 4
+    put(client, key, "the last")
+    assert client.delete(f"/api/v1/files/{first.json['items'][0]['id']}", headers=key).status_code == 204
+    put(client, key, "room again")

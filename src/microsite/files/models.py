@@ -30,10 +30,11 @@ class StoredFile(Base):
 
 
 class FileUsage(Base):
-    """How many bytes a member's files have; changed where a file comes or goes, never summed."""
+    """How many files a member has, and their bytes; changed where a file comes or goes, never summed."""
 
     __tablename__ = "file_usage"
     __table_args__ = ()
 
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
     used_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
+    file_count: Mapped[int] = mapped_column(default=0)

@@ -21,9 +21,13 @@ from microsite.core.sharing import Inbox, Shareable, SharedItem, Watched
 from microsite.core.storage import StoredObject, storage
 from microsite.core.storage import sweep as sweep_storage
 
+from .exceptions import TooManyFiles
 from .models import FileUsage, StoredFile
 from .names import clean_name, ending, media_type
-from .queries import used_bytes, used_bytes_of
+from .queries import used_bytes_of
+
+FILES_MAX = 100_000
+"""Files of one member, whatever their size: each is a row, and a file on the disk."""
 
 
 def check_name(given: str) -> None:
@@ -42,7 +46,7 @@ def allowance_of(owner: User) -> Allowance:
 def create_files(actor: User, received: Sequence[tuple[str, StoredObject]]) -> list[StoredFile]:
     """Add rows for objects that are safe on the disk, all or none. Raises QuotaExceeded."""
     total = sum(stored.size for _, stored in received)
-    _add_usage(actor, total)
+    _add_usage(actor, len(received), total)
     files = [
         StoredFile(
             owner_id=actor.id, name=clean_name(name), media_type=media_type(clean_name(name)), size=stored.size,
@@ -55,16 +59,30 @@ def create_files(actor: User, received: Sequence[tuple[str, StoredObject]]) -> l
     return files
 
 
-def _add_usage(actor: User, total: int) -> None:
-    """Count bytes in one conditional UPDATE, so that uploads at once cannot pass the quota together."""
+def _add_usage(actor: User, count: int, total: int) -> None:
+    """Count files and bytes in one conditional UPDATE, so that uploads at once cannot pass a limit together."""
     quota = current_app.config["USER_QUOTA"]
     if db.session.get(FileUsage, actor.id) is None:
         with suppress(IntegrityError), db.session.begin_nested():  # another first upload may be faster
-            db.session.execute(insert(FileUsage).values(user_id=actor.id, used_bytes=0))
-    fits = (FileUsage.user_id == actor.id, FileUsage.used_bytes + total <= quota)
-    done = db.session.execute(update(FileUsage).where(*fits).values(used_bytes=FileUsage.used_bytes + total))
-    if done.rowcount != 1:  # type: ignore[attr-defined]
-        raise QuotaExceeded(quota, used_bytes(actor), total)
+            db.session.execute(insert(FileUsage).values(user_id=actor.id, used_bytes=0, file_count=0))
+    more = {
+        "used_bytes": FileUsage.used_bytes + total,
+        "file_count": FileUsage.file_count + count,
+    }
+    fits = (
+        FileUsage.user_id == actor.id,
+        more["used_bytes"] <= quota,
+        more["file_count"] <= FILES_MAX,
+    )
+    done = db.session.execute(update(FileUsage).where(*fits).values(more))
+    if done.rowcount == 1:  # type: ignore[attr-defined]
+        return
+    used, files = db.session.execute(
+        select(FileUsage.used_bytes, FileUsage.file_count).where(FileUsage.user_id == actor.id)
+    ).one()
+    if files + count > FILES_MAX:
+        raise TooManyFiles(FILES_MAX, files, count)
+    raise QuotaExceeded(quota, used, total)
 
 
 def rename_file(file: StoredFile, name: str) -> None:
@@ -77,12 +95,13 @@ def rename_file(file: StoredFile, name: str) -> None:
 
 def delete_file(file: StoredFile) -> None:
     """Delete a file for good: the row now, the bytes after the commit. Raises NotFound when somebody was faster."""
-    used, owner_id = FileUsage.used_bytes - file.size, file.owner_id
+    owner_id = file.owner_id
+    less = {"used_bytes": FileUsage.used_bytes - file.size, "file_count": FileUsage.file_count - 1}
     store, key = storage(), file.storage_key
     done = db.session.execute(delete(StoredFile).where(StoredFile.id == file.id))
     if done.rowcount != 1:  # type: ignore[attr-defined]
         raise NotFound("There is no such file here.")
-    db.session.execute(update(FileUsage).where(FileUsage.user_id == owner_id).values(used_bytes=used))
+    db.session.execute(update(FileUsage).where(FileUsage.user_id == owner_id).values(less))
     after_commit(lambda: store.delete(key))
 
 
