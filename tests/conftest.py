@@ -38,7 +38,7 @@ from tests.reviewer import ReviewingClient  # noqa: E402 - the environment is cl
 
 PASSWORD = "correct horse battery"
 DATABASE = os.environ.get("TEST_DATABASE", "sqlite")
-MICROSITE = [sys.executable, "-m", "microsite.cli"]
+MICROSITE = [sys.executable, "-m", "microsite"]
 
 
 def need(program: str, *places: str) -> str:

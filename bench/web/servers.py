@@ -163,7 +163,7 @@ class Site(Server):
         folder.mkdir()
         own = {"ENV": "production", "INSTANCE": str(folder / "instance"), "PORT": str(port)} | settings
         environment = _environment(**own)
-        self.program = [sys.executable, "-m", "microsite.cli"]
+        self.program = [sys.executable, "-m", "microsite"]
         super().__init__(folder, [*self.program, "serve"], environment, port, "/readyz")
 
     def __enter__(self) -> Self:

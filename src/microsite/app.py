@@ -5,17 +5,17 @@ Building has no side effects beyond the data folder: no migration, no network, n
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from datetime import timedelta
 from importlib import import_module, metadata
 from typing import Any
 
+import click
 from apiflask import APIBlueprint
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from microsite import __version__, config
-from microsite.cli.development import FirstRequest
+from microsite.cli import development
 from microsite.config import ConfigError, Setting
 from microsite.core import (
     access,
@@ -38,7 +38,7 @@ from microsite.core import (
     tokens,
 )
 from microsite.core.feature import Feature, Registry, Task
-from microsite.core.identity import Anonymous
+from microsite.core.identity import Anonymous, Role, User
 from microsite.core.openapi import Application
 from microsite.core.throttle import RestingMemory
 from microsite.extensions import bcrypt, bootstrap, limiter, login_manager, mail, migrate
@@ -88,7 +88,7 @@ def load_config(overrides: Mapping[str, Any] | None = None) -> config.Configurat
 
 def create_app(**overrides: Any) -> Application:
     """Build the application. Raises ConfigError with one sentence when a setting is wrong."""
-    values = load_config(overrides).values
+    values = _settings(overrides)
     app = Application(
         "microsite", instance_path=values["INSTANCE"], title=values["SITE_NAME"], version=__version__,
         spec_path="/api/v1/openapi.json", docs_path=None, json_errors=False,
@@ -136,9 +136,21 @@ def create_app(**overrides: Any) -> Application:
     if values["TRUSTED_PROXIES"]:
         hops = values["TRUSTED_PROXIES"]
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
-    if os.environ.get("FLASK_RUN_FROM_CLI") == "true":
-        app.wsgi_app = FirstRequest(app)  # type: ignore[method-assign]
+    app.shell_context_processor(lambda: {"db": db.db, "User": User, "Role": Role})
+    if development.in_flask():
+        app.wsgi_app = development.FirstRequest(app)  # type: ignore[method-assign]
     return app
+
+
+def _settings(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    if not development.in_flask():
+        return load_config(overrides).values
+    try:
+        found = load_config(overrides)
+    except ConfigError as error:
+        raise click.ClickException(str(error)) from None
+    development.take_options(found)
+    return found.values
 
 
 def _configure(app: Application, values: dict[str, Any]) -> None:

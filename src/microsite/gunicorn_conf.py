@@ -20,7 +20,7 @@ from microsite.gunicorn_worker import WAITING_MAX
 PREPARED = "_MICROSITE_PREPARED"
 
 if os.environ.get(PREPARED) != "1":
-    _result = subprocess.run([sys.executable, "-m", "microsite.cli", "prepare"], check=False)
+    _result = subprocess.run([sys.executable, "-m", "microsite", "prepare"], check=False)
     if _result.returncode:
         sys.exit(_result.returncode)
     os.environ[PREPARED] = "1"

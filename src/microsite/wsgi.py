@@ -1,4 +1,4 @@
-"""The WSGI entry point: `gunicorn -c python:microsite.gunicorn_conf microsite.wsgi:app`."""
+"""The WSGI entry point: `gunicorn -c python:microsite.gunicorn_conf microsite.wsgi:app`, also `:application`."""
 
 from __future__ import annotations
 
@@ -11,3 +11,6 @@ try:
     app = create_app()
 except ConfigError as error:
     sys.exit(str(error))
+
+application = app
+"""The name that most platforms look for."""

@@ -258,7 +258,7 @@ def test_check_says_it(app: Any, maker: Any, key: dict[str, str]) -> None:
     with app.app_context(), atomic():
         db.session.execute(update(Link).values(uses=1))
     own = {f"MICROSITE_{name}": str(app.config[name]) for name in ("INSTANCE", "DATABASE_URL")}
-    command = [sys.executable, "-m", "microsite.cli", "check", "--json"]
+    command = [sys.executable, "-m", "microsite", "check", "--json"]
     done = subprocess.run(
         command,
         check=False,

@@ -153,5 +153,4 @@ def db_revision(message: str) -> None:
     """Write a migration from what the models say and the database does not have yet (for contributors)."""
     app = _app()
     with app.app_context():
-        number = f"{int(head(app)) + 1:04d}"
-        write_revision(message=message, rev_id=number, autogenerate=True)
+        write_revision(message=message, autogenerate=True)

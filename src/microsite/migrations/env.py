@@ -20,6 +20,13 @@ def render(kind: str, item: Any, _context: Any) -> str | Literal[False]:
     return "sa.DateTime(timezone=True)" if kind == "type" and isinstance(item, UTCDateTime) else False
 
 
+def number(_context: Any, _revision: Any, directives: list[Any]) -> None:
+    """A new migration has the number after the newest, whichever command writes it."""
+    newest = context.script.get_current_head() or "0"
+    for directive in directives:
+        directive.rev_id = f"{int(newest) + 1:04d}"
+
+
 def run(connection: Connection) -> None:
     options: dict[str, Any] = dict(current_app.extensions["migrate"].configure_args)
     context.configure(
@@ -27,6 +34,7 @@ def run(connection: Connection) -> None:
         target_metadata=Base.metadata,
         transactional_ddl=True,
         render_item=render,
+        process_revision_directives=number,
         **options,
     )
     with context.begin_transaction():

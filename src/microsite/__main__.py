@@ -1,0 +1,5 @@
+"""`python -m microsite` is `microsite`."""
+
+from microsite.cli import main
+
+main()

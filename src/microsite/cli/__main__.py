@@ -1,5 +1,0 @@
-"""`python -m microsite.cli`."""
-
-from microsite.cli import main
-
-main()
