@@ -82,7 +82,7 @@ def test_address_is_confirmed_before_one_can_sign_in(site: Any, sink: Sink) -> N
     latest = sink.mails[-1]
     assert (latest["To"], latest["Subject"], latest["From"]) == (
         "anna@example.org",
-        "Confirm your address",
+        "[Microsite] Confirm your address",
         "Microsite <site@example.org>",
     )
     (address,) = addresses_in([latest], "/auth/confirm")
@@ -136,8 +136,8 @@ def test_known_and_unknown_addresses_look_the_same_at_registration(
     assert seen == [(303, "/auth/login", True)] * 2
     work(site)
     assert [(mail["To"], mail["Subject"]) for mail in sink.mails] == [
-        ("bob@example.org", "Confirm your address"),
-        ("anna@example.org", "You have an account already"),
+        ("bob@example.org", "[Microsite] Confirm your address"),
+        ("anna@example.org", "[Microsite] You have an account already"),
     ]
     with site.app_context():
         assert user_by_name("carl") is None

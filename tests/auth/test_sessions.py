@@ -214,7 +214,7 @@ def test_new_password_ends_the_other_sessions_and_keeps_this_one(app: Any, anna:
     assert sign_in(app.test_client(), "anna").status_code == 401
     assert sign_in(app.test_client(), "anna", NEW_PASSWORD).status_code == 303
     work(app)
-    assert [mail["Subject"] for mail in outbox(app)] == ["Your password was changed"]
+    assert [mail["Subject"] for mail in outbox(app)] == ["[Microsite] Your password was changed"]
 
 
 @pytest.mark.parametrize(

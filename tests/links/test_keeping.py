@@ -59,7 +59,7 @@ def test_the_maker_is_told_when_asked(
         visitor.get(link["path"])
         assert open_link(visitor, link["path"]).status_code == 200
     (mail,) = mails(app)
-    assert mail[:2] == ("anna@example.org", "Opened: The plan")
+    assert mail[:2] == ("anna@example.org", "[Microsite] Opened: The plan")
     assert f"/links/{told['id']}" in mail[2]
     assert told["path"] not in mail[2]
     home = browser.get("/").get_data(as_text=True)
@@ -72,7 +72,7 @@ def test_arrived_files_are_told_by_name(app: Any, maker: Any, key: dict[str, str
     target = path_of(open_link(visitor, link["path"]).json["url"])
     visitor.put(target + "one.jpg", data=b"x")
     (mail,) = mails(app)
-    assert mail[1] == "Files arrived: Photos"
+    assert mail[1] == "[Microsite] Files arrived: Photos"
     assert "one.jpg" in mail[2]
 
 

@@ -125,7 +125,7 @@ def _mail(app: Flask, address: str | None) -> Iterator[Finding]:
     from microsite.core.mailer import transmit
 
     try:
-        transmit(address, f"Trial mail of {app.config['SITE_NAME']}", "This mail shows that mail works.\n")
+        transmit(address, "Trial mail", "This mail shows that mail works.\n")
     except (OSError, ValueError) as error:
         yield Finding("error", "mail", f"The trial mail could not be sent: {error}.")
 

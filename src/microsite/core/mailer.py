@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import ipaddress
 import os
 import re
 import smtplib
 import ssl
 from email.policy import SMTP
+from email.utils import make_msgid
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,11 +31,12 @@ class VerifiedConnection(Connection):
     def configure_host(self) -> smtplib.SMTP:
         settings = self.mail
         context = ssl.create_default_context()
+        server = (settings.server, settings.port, mail_host())
         host: smtplib.SMTP
         if settings.use_ssl:
-            host = smtplib.SMTP_SSL(settings.server, settings.port, timeout=TIMEOUT_SECONDS, context=context)
+            host = smtplib.SMTP_SSL(*server, timeout=TIMEOUT_SECONDS, context=context)
         else:
-            host = smtplib.SMTP(settings.server, settings.port, timeout=TIMEOUT_SECONDS)
+            host = smtplib.SMTP(*server, timeout=TIMEOUT_SECONDS)
         host.set_debuglevel(int(settings.debug))
         if settings.use_tls:
             host.starttls(context=context)
@@ -56,6 +59,16 @@ def _seal() -> Fernet:
     return Fernet(base64.urlsafe_b64encode(key))
 
 
+def mail_host() -> str:
+    """The host of BASE_URL as mail writes it: ASCII, a number in brackets (RFC 5321, section 4.1.3)."""
+    host = urlsplit(current_app.config["BASE_URL"]).hostname or "localhost"
+    try:
+        number = ipaddress.ip_address(host)
+    except ValueError:
+        return host.encode("idna").decode()
+    return f"[{number}]" if number.version == 4 else f"[IPv6:{number}]"
+
+
 def sender() -> str:
     configured: str | None = current_app.config["MAIL_DEFAULT_SENDER"]
     return configured or f"noreply@{urlsplit(current_app.config['BASE_URL']).hostname}"
@@ -67,11 +80,20 @@ def deliver(to: str, subject: str, sealed: str, reply_to: str = "") -> None:
 
 
 def transmit(to: str, subject: str, body: str, reply_to: str = "") -> None:
-    """Hand one mail to the server now, or write it to the outbox folder. Raises OSError when the server does not take it."""
+    """Hand one mail to the server now, or write it to the outbox folder. The subject begins with the site's name.
+
+    `Auto-Submitted` (RFC 3834) keeps automatic replies away. Raises OSError when the server does not take it.
+    """
+    site = current_app.config["SITE_NAME"]
     message = Message(
-        subject=subject, recipients=[to], body=body, sender=(current_app.config["SITE_NAME"], sender()),
+        subject=f"[{site}] {subject}",
+        recipients=[to],
+        body=body,
+        sender=(site, sender()),
         reply_to=reply_to or None,
-    )  # fmt: skip
+        extra_headers={"Auto-Submitted": "auto-generated"},
+    )
+    message.msgId = make_msgid(domain=mail_host())
     if current_app.config["MAIL_SERVER"] is None:
         _write(message)
         return

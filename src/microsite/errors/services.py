@@ -26,7 +26,7 @@ def report_failure(reference: str, error: Exception) -> bool:
         with atomic(despite_get="error report"):
             for address in admins:
                 send_mail(
-                    address, f"Failure {reference} on {current_app.config['SITE_NAME']}", "errors/mail.txt",
+                    address, f"Failure {reference}", "errors/mail.txt",
                     reference=reference, where=where, trace=trace,
                 )  # fmt: skip
     except DomainError:
