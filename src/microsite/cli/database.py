@@ -14,12 +14,15 @@ from alembic.util import CommandError
 from flask import Flask
 from flask_migrate import downgrade, upgrade
 from flask_migrate import revision as write_revision
+from sqlalchemy import URL
 from sqlalchemy.exc import SQLAlchemyError
 
+from microsite import __version__
 from microsite.auth.services import setup_token
 from microsite.config import ConfigError
 from microsite.core.clock import now
 from microsite.core.db import atomic, db, release
+from microsite.core.feature import registry
 
 COPIES_KEPT = 5
 
@@ -43,10 +46,24 @@ def current() -> str | None:
 
 
 def make_ready(app: Flask) -> None:
-    """What every start needs: a migrated database, and on an empty site the greeting."""
+    """What every start needs: a migrated database, the line that says what starts, and on an empty site the greeting."""
     make_migrated(app)
+    app.logger.info(what_starts(app))
     greet(app)
     release()
+
+
+def what_starts(app: Flask) -> str:
+    """Version, where the site listens and is reached, its features and its database, without user and password."""
+    host = app.config.get("FLASK_RUN_HOST", app.config["HOST"]).strip("[]")
+    shown = f"[{host}]" if ":" in host else host
+    features = ", ".join(feature.name for feature in registry().features)
+    url = db.engine.url
+    database = URL.create(url.drivername, host=url.host, port=url.port, database=url.database)
+    return (
+        f"Microsite {__version__} starts: listening on {shown}:{app.config['PORT']}, "
+        f"public address {app.config['BASE_URL']}, features {features}, database {database}"
+    )
 
 
 def make_migrated(app: Flask) -> None:

@@ -31,8 +31,7 @@ def take_options(found: Configuration) -> None:
         shown = f"[{host}]" if ":" in host else host
     if found.sources["BASE_URL"] == "default":
         values["BASE_URL"] = f"http://{shown}:{values['PORT']}"
-    if values["ENV"] == "development":
-        values["FLASK_RUN_HOST"] = host
+    values["FLASK_RUN_HOST"] = host
 
 
 class FirstRequest:
@@ -43,7 +42,9 @@ class FirstRequest:
         self.wsgi_app = app.wsgi_app
         self.lock = threading.Lock()
         self.started = False
-        self.host = app.config.get("FLASK_RUN_HOST")
+        self.host = None
+        if app.config["ENV"] == "development":
+            self.host = app.config.get("FLASK_RUN_HOST")
         if self.host and self.host not in EVERY_HOST:
             self.accept(self.host)
 

@@ -75,8 +75,13 @@ def init_app(app: Flask) -> None:
             "formatters": {
                 "json": {
                     "()": "pythonjsonlogger.json.JsonFormatter",
-                    "format": "%(levelname)s %(name)s %(message)s",
-                    "rename_fields": {"levelname": "level", "name": "logger"},
+                    "format": "%(levelname)s %(name)s %(message)s %(pathname)s %(lineno)d",
+                    "rename_fields": {
+                        "levelname": "level",
+                        "name": "logger",
+                        "pathname": "file",
+                        "lineno": "line",
+                    },
                     "timestamp": "time",
                 }
             },
