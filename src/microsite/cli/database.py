@@ -46,7 +46,7 @@ def current() -> str | None:
 
 
 def make_ready(app: Flask) -> None:
-    """What every start needs: a migrated database, the line that says what starts, and on an empty site the greeting."""
+    """What every start needs: a migrated database, a line in the log, on an empty site the greeting."""
     make_migrated(app)
     app.logger.info(what_starts(app))
     greet(app)

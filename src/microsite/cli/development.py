@@ -1,4 +1,4 @@
-"""Flask's own commands: `flask run` does with its first request what `microsite serve` does before its server starts."""
+"""Flask's own commands: `flask run` does with its first request what `serve` does before it starts."""
 
 from __future__ import annotations
 

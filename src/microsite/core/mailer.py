@@ -80,9 +80,10 @@ def deliver(to: str, subject: str, sealed: str, reply_to: str = "") -> None:
 
 
 def transmit(to: str, subject: str, body: str, reply_to: str = "") -> None:
-    """Hand one mail to the server now, or write it to the outbox folder. The subject begins with the site's name.
+    """Hand one mail to the server now, or write it to the outbox folder.
 
-    `Auto-Submitted` (RFC 3834) keeps automatic replies away. Raises OSError when the server does not take it.
+    The subject begins with the site's name; `Auto-Submitted` (RFC 3834) keeps automatic replies
+    away. Raises OSError when the server does not take it.
     """
     site = current_app.config["SITE_NAME"]
     message = Message(
