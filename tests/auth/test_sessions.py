@@ -161,11 +161,12 @@ def test_sessions_are_listed_and_one_is_signed_out(app: Any, make_user: Callable
     here = signed_in_client(app, "anna")
     assert rows_of(here) == []
     there = app.test_client()
-    there.environ_base = {"HTTP_USER_AGENT": "Telephone/1.0", "REMOTE_ADDR": "192.0.2.7"}
+    there.environ_base = {"HTTP_USER_AGENT": "Telephone/1.0", "REMOTE_ADDR": "::ffff:192.0.2.7"}
     assert sign_in(there, "anna").status_code == 303
     page = here.get("/account/").get_data(as_text=True)
     assert "Telephone/1.0" in page
     assert "192.0.2.7" in page
+    assert "::ffff" not in page, "an IPv4 visitor of a socket on :: has an IPv4 address"
     assert "this one" in page
     assert session_cookie(there) not in page
     (other,) = rows_of(here)

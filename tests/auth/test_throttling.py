@@ -78,8 +78,12 @@ def test_an_unknown_name_is_closed_like_a_known_one(app: Any) -> None:
 
 @pytest.mark.parametrize(
     ("near", "far"),
-    [("192.0.2.1", "192.0.2.2"), ("2001:db8::1", "2001:db8:0:1::1")],
-    ids=["IPv4", "IPv6, by /64"],
+    [
+        ("192.0.2.1", "192.0.2.2"),
+        ("2001:db8::1", "2001:db8:0:1::1"),
+        ("::ffff:192.0.2.1", "::ffff:192.0.2.2"),
+    ],
+    ids=["IPv4", "IPv6, by /64", "IPv4 at a socket on ::"],
 )
 def test_thirty_wrong_passwords_close_an_address(
     app: Any, make_user: Callable[..., str], near: str, far: str

@@ -45,6 +45,12 @@ class SignIn(Form):
     )
     remember = BooleanField("Keep me signed in on this device")
 
+    @property
+    def status(self) -> int:
+        """401 for all that is not right here, but for limits and a busy site."""
+        found = super().status
+        return found if found in (200, 429, 503) else 401
+
 
 class AskReset(Form):
     email = StringField(

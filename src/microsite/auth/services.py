@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -40,8 +39,6 @@ WRONG_BY_ADDRESS = Throttle(
 REGISTER_BY_ADDRESS = Throttle("register address", "20 per hour", "Too many registrations from your network.")
 RESET_BY_ADDRESS = Throttle("reset address", "20 per hour", "Too many of these mails from your network.")
 MAIL_BY_ACCOUNT = Throttle("mail account", "5 per hour", "Too many of these mails to this address.")
-
-_turns = tuple(threading.Lock() for _ in range(64))
 
 RESERVED = frozenset(
     "about abuse account admin administrator anonymous api auth bot chat contact deleted everyone explore feed files "
@@ -211,29 +208,24 @@ def setup_token() -> str | None:
 # --- signing in --------------------------------------------------------------------------------------------------
 
 
-def _turn(account: str) -> threading.Lock:
-    """One guess at a time for one account: guesses sent at the same moment would all pass the limit before any counts."""
-    return _turns[hash(account) % len(_turns)]
-
-
 def verify(name_or_email: str, password: str, address: str) -> User:
     """The member with that name or address and password.
 
-    Raises Unauthorized (one sentence for unknown, wrong and disabled), RateLimited, or Forbidden while the address
-    is not confirmed. Only wrong passwords count against the limits. Not to be called inside `atomic()`.
+    Raises Unauthorized (one sentence for unknown, wrong and disabled), RateLimited, Unavailable while too many
+    passwords are checked, or Forbidden while the address is not confirmed. Only wrong passwords count against the
+    limits. Not to be called inside `atomic()`.
     """
     user = find_user(name_or_email)
     account = f"id {user.id}" if user else f"name {name_or_email.strip().casefold()[:100]}"
     stored = user.password_hash if user else None
-    release()  # no connection is held while guesses wait for their turn
-    with _turn(account):
-        WRONG_BY_ACCOUNT.check(account)
-        WRONG_BY_ADDRESS.check(address)
+    release()  # no connection is held while a guess waits for its turn
+    with (
+        WRONG_BY_ACCOUNT.try_once(account, failure=Unauthorized),
+        WRONG_BY_ADDRESS.try_once(address, failure=Unauthorized),
+    ):
         right = check_password(stored, password)
         # a password that was changed while this guess waited is not the password any more
         if not right or user is None or not user.is_active or user.password_hash != stored:
-            WRONG_BY_ACCOUNT.hit(account)
-            WRONG_BY_ADDRESS.hit(address)
             current_app.logger.warning("sign-in failed", extra={"account": account if user else "unknown"})
             raise Unauthorized("The name or the password is not right.")
     if user.confirmed_at is None:
@@ -242,12 +234,11 @@ def verify(name_or_email: str, password: str, address: str) -> User:
 
 
 def verify_own(user: User, password: str) -> None:
-    """Check the password of somebody who is signed in. Raises ValidationFailed, RateLimited."""
-    account = f"id {user.id}"
-    with _turn(account):
-        WRONG_BY_ACCOUNT.check(account)
-        if not check_password(user.password_hash, password):
-            WRONG_BY_ACCOUNT.hit(account)
+    """Check the password of somebody who is signed in. Raises ValidationFailed, RateLimited, Unavailable."""
+    account, stored = f"id {user.id}", user.password_hash
+    release()
+    with WRONG_BY_ACCOUNT.try_once(account, failure=ValidationFailed):
+        if not check_password(stored, password):
             raise ValidationFailed({"current": ["This is not your present password."]})
 
 

@@ -17,11 +17,12 @@ from microsite.core.exceptions import (
     Gone,
     RateLimited,
     Unauthorized,
+    Unavailable,
     ValidationFailed,
 )
 from microsite.core.feature import registry
 from microsite.core.identity import Role
-from microsite.core.passwords import check_password
+from microsite.core.passwords import same_password
 from microsite.core.sharing import Invitations
 from microsite.core.throttle import address_key
 
@@ -72,7 +73,7 @@ def register() -> ResponseReturnValue:
     if form.is_submitted():
         try:
             return _register(form, token if by_invitation else None)
-        except (ValidationFailed, RateLimited) as refused:
+        except (ValidationFailed, RateLimited, Unavailable) as refused:
             form.refuse(refused)
     return render_template("auth/register.html", form=form, invited=invited), form.status, form.headers
 
@@ -115,22 +116,18 @@ def login() -> ResponseReturnValue:
     """Sign in by name or e-mail address, and go on to the page that was asked for."""
     if current_user.is_authenticated:
         return redirect(safe_next(), 303)
-    form, status = SignIn(), 200
-    headers: dict[str, str] = {}
-    if form.is_submitted():
-        status = 401
-        if form.validate():
-            try:
-                user = services.verify(form.username.data, form.password.data, visitor())
-                sessions.begin(user, remember=form.remember.data)
-                current_app.logger.info("signed in", extra={"user": user.username})
-                return redirect(safe_next(), 303)
-            except (Unauthorized, RateLimited, Forbidden) as refused:
-                form.form_errors.append(refused.detail)
-                status, headers = (429, refused.headers) if isinstance(refused, RateLimited) else (401, {})
-                _offer_confirmation(form, refused)
+    form = SignIn()
+    if form.validate_on_submit():
+        try:
+            user = services.verify(form.username.data, form.password.data, visitor())
+            sessions.begin(user, remember=form.remember.data)
+            current_app.logger.info("signed in", extra={"user": user.username})
+            return redirect(safe_next(), 303)
+        except (Unauthorized, RateLimited, Unavailable, Forbidden) as refused:
+            form.refuse(refused)
+            _offer_confirmation(form, refused)
     ended = request.args.get("ended") if request.args.get("ended") in ("idle", "absolute") else None
-    return render_template("auth/login.html", form=form, ended=ended), status, headers
+    return render_template("auth/login.html", form=form, ended=ended), form.status, form.headers
 
 
 def _offer_confirmation(form: SignIn, refused: DomainError) -> None:
@@ -197,14 +194,14 @@ def reset(token: str) -> ResponseReturnValue:
     if form.validate_on_submit():
         try:
             hashed = services.new_password_hash(form.password.data)
-        except ValidationFailed as refused:
+        except (ValidationFailed, Unavailable) as refused:
             form.refuse(refused)
         else:
             with atomic():
                 services.reset_password(token, hashed)
             flash("Your new password is set. Sign in with it.", "success")
             return redirect(url_for("auth.login"), 303)
-    return render_template("auth/reset.html", form=form), form.status
+    return render_template("auth/reset.html", form=form), form.status, form.headers
 
 
 @bp.route("/auth/setup/<token>", methods=["GET", "POST"])
@@ -223,13 +220,13 @@ def set_up(token: str) -> ResponseReturnValue:
             hashed = services.new_password_hash(password)
             with atomic():
                 user = services.set_up(token, name, email, hashed)
-        except ValidationFailed as refused:
+        except (ValidationFailed, Unavailable) as refused:
             form.refuse(refused)
         else:
             sessions.begin(user)
             flash("This site is yours. Now the others can register.", "success")
             return redirect(url_for("home"), 303)
-    return render_template("auth/setup.html", form=form), form.status
+    return render_template("auth/setup.html", form=form), form.status, form.headers
 
 
 # --- the account -------------------------------------------------------------------------------------------------
@@ -274,10 +271,10 @@ def password() -> ResponseReturnValue:
         if not form.validate():
             return _account(422, password=form)
         services.verify_own(current_user, form.current.data)
-        if check_password(current_user.password_hash, form.password.data):
+        if same_password(form.current.data, form.password.data):
             raise ValidationFailed({"password": ["This is your present password."]})
         hashed = services.new_password_hash(form.password.data)
-    except (ValidationFailed, RateLimited) as refused:
+    except (ValidationFailed, RateLimited, Unavailable) as refused:
         form.refuse(refused)
         return *_account(form.status, password=form), form.headers
     user = current_user._get_current_object()

@@ -8,6 +8,7 @@ The store writes in its own transaction, never inside `atomic()`.
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import json
 from datetime import datetime, timedelta
 from typing import Any
@@ -229,8 +230,17 @@ class SqlSession(Session):
 
 
 def client_address() -> str:
-    """The visitor's address; forwarded headers count only behind TRUSTED_PROXIES."""
-    return (request.remote_addr or "")[:45]
+    """The visitor's ip; forwarded headers count only behind TRUSTED_PROXIES.
+
+    A socket that listens on `::` gives an IPv4 visitor as `::ffff:192.0.2.1` (RFC 4291 section 2.5.5.2), whose /64 all
+    of them share: everywhere here that is the IPv4 address.
+    """
+    ip = request.remote_addr or ""
+    try:
+        mapped = ipaddress.IPv6Address(ip).ipv4_mapped
+    except ValueError:
+        mapped = None
+    return str(mapped or ip)[:45]
 
 
 def current_row_id() -> int | None:

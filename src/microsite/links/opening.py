@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hmac
 import secrets
-import threading
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -58,8 +57,6 @@ WRONG_BY_ADDRESS = Throttle(
 WRONG_BY_LINK = Throttle("link password", "100 per hour", "Too many wrong passwords for this link.")
 REPORTS = Throttle("link reports", "10 per hour", "Too many reports from your network.")
 ADD_TICKET = insert(cast(Any, LinkTicket.__table__))
-ONE_TRY = tuple(threading.Lock() for _ in range(64))
-"""Tries of one link come one after the other: all at once they would pass the limit before the first is counted."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +134,7 @@ def find_open(token: str) -> Link:
 def check_link_password(link: Link, password: str | None, visitor: Visitor) -> None:
     """Check the password before the claim; a wrong one is counted and remembered, and spends no use.
 
-    Raises PasswordRequired, PasswordWrong, RateLimited. Not to be called inside `atomic()`.
+    Raises PasswordRequired, PasswordWrong, RateLimited, Unavailable. Not to be called inside `atomic()`.
     """
     if link.password_hash is None:
         return
@@ -145,16 +142,17 @@ def check_link_password(link: Link, password: str | None, visitor: Visitor) -> N
         raise PasswordRequired()
     link_id, stored, address = link.id, link.password_hash, address_key(visitor.address)
     release()
-    with ONE_TRY[link_id % len(ONE_TRY)]:
-        WRONG_BY_ADDRESS.check(link_id, address)
-        WRONG_BY_LINK.check(link_id)
-        if check_password(stored, password):
-            return
-        WRONG_BY_ADDRESS.hit(link_id, address)
-        WRONG_BY_LINK.hit(link_id)
-    with atomic():
-        record(link_id, "password_failed", visitor)
-    raise PasswordWrong()
+    try:
+        with (
+            WRONG_BY_ADDRESS.try_once(link_id, address, failure=PasswordWrong),
+            WRONG_BY_LINK.try_once(link_id, failure=PasswordWrong),
+        ):
+            if not check_password(stored, password):
+                raise PasswordWrong()
+    except PasswordWrong:
+        with atomic():
+            record(link_id, "password_failed", visitor)
+        raise
 
 
 def check_proof(proof_hash: str | None, proof: str | None) -> None:

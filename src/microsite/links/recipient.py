@@ -23,6 +23,7 @@ from microsite.core.exceptions import (
     NotFound,
     RateLimited,
     Unauthorized,
+    Unavailable,
     ValidationFailed,
 )
 from microsite.core.headers import content_policy
@@ -128,7 +129,7 @@ def claim(token: str) -> ResponseReturnValue:
             proof_hash, given.proof
         )  # first: without the key nobody uses up the tries of its readers
         opening.check_link_password(link, given.password, visitor())
-    except (Unauthorized, RateLimited, ValidationFailed) as refused:
+    except (Unauthorized, RateLimited, Unavailable, ValidationFailed) as refused:
         if as_json or as_zip:
             raise
         return (

@@ -17,7 +17,7 @@ from wtforms import SelectChoice
 from microsite.core import clock
 from microsite.core.access import requires
 from microsite.core.db import atomic
-from microsite.core.exceptions import Conflict, NotFound, RateLimited, ValidationFailed
+from microsite.core.exceptions import Conflict, NotFound, RateLimited, Unavailable, ValidationFailed
 from microsite.core.identity import Role
 from microsite.core.pages import absolute, for_seconds
 from microsite.core.passwords import hash_password
@@ -190,7 +190,7 @@ def create() -> ResponseReturnValue:
         if not files and not (form.text.data or "").strip():
             raise ValidationFailed({"text": ["Write a note, or choose files to share."]})
         return _made(form, files=files or None, text=None if files else form.text.data)
-    except (ValidationFailed, RateLimited) as refused:
+    except (ValidationFailed, RateLimited, Unavailable) as refused:
         form.refuse(refused)
         return *_new_page(form, files, form.status), form.headers
 
@@ -208,7 +208,7 @@ def ask_for_files() -> ResponseReturnValue:
             return _made(
                 form, upload=UploadRequest(max_files=form.max_files.data, max_size=size, types=types)
             )
-        except (ValidationFailed, RateLimited) as refused:
+        except (ValidationFailed, RateLimited, Unavailable) as refused:
             form.refuse(refused)
     form.ask_password_again()
     return render_template("links/ask.html", form=form), form.status, form.headers
@@ -227,7 +227,7 @@ def invite() -> ResponseReturnValue:
     if form.validate_on_submit():
         try:
             return _made(form, role=Role(form.role.data), people=form.people.data)
-        except (ValidationFailed, RateLimited) as refused:
+        except (ValidationFailed, RateLimited, Unavailable) as refused:
             form.refuse(refused)
     return render_template("links/invite.html", form=form), form.status, form.headers
 
