@@ -9,7 +9,7 @@ from microsite.core.identity import Role
 from . import services
 from .api import api
 from .credentials import for_socket, setup
-from .views import bp
+from .views import bp, sign_in_again
 
 feature = Feature(
     name="auth",
@@ -26,7 +26,7 @@ feature = Feature(
             help="who may register",
         ),
     ),
-    capabilities={"credential": for_socket},
+    capabilities={"credential": for_socket, "sign_in_again": sign_in_again},
     permissions={"account:manage": Role.GUEST},
     tasks=(
         Task(name="auth.reset", run=services.mail_reset),

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from wtforms import BooleanField, PasswordField, SelectChoice, SelectField, StringField, TextAreaField
+from wtforms import (
+    BooleanField,
+    HiddenField,
+    PasswordField,
+    SelectChoice,
+    SelectField,
+    StringField,
+    TextAreaField,
+)
 from wtforms.validators import EqualTo, InputRequired, Length
 
 from microsite.core.forms import Form, Printable
@@ -44,6 +52,7 @@ class SignIn(Form):
         "Password", [InputRequired("Give your password.")], render_kw={"autocomplete": "current-password"}
     )
     remember = BooleanField("Keep me signed in on this device")
+    unsent = HiddenField()
 
     @property
     def status(self) -> int:

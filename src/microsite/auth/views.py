@@ -8,7 +8,7 @@ from flask import Blueprint, current_app, flash, jsonify, redirect, render_templ
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
 
-from microsite.core import sessions, tokens
+from microsite.core import sessions, tokens, unsent
 from microsite.core.access import public, signed_in
 from microsite.core.db import atomic
 from microsite.core.exceptions import (
@@ -122,12 +122,19 @@ def login() -> ResponseReturnValue:
             user = services.verify(form.username.data, form.password.data, visitor())
             sessions.begin(user, remember=form.remember.data)
             current_app.logger.info("signed in", extra={"user": user.username})
-            return redirect(safe_next(), 303)
+            return redirect(unsent.hand_over(form.unsent.data or "", user) or safe_next(), 303)
         except (Unauthorized, RateLimited, Unavailable, Forbidden) as refused:
             form.refuse(refused)
             _offer_confirmation(form, refused)
     ended = request.args.get("ended") if request.args.get("ended") in ("idle", "absolute") else None
     return render_template("auth/login.html", form=form, ended=ended), form.status, form.headers
+
+
+def sign_in_again(kept: str | None, page: str) -> ResponseReturnValue:
+    """The sign-in page for a form that was posted after its session's end; `kept` is its sealed text."""
+    form = SignIn(formdata=None, unsent=kept)
+    sentence = unsent.KEPT if kept else unsent.NOT_KEPT
+    return render_template("auth/login.html", form=form, again=sentence, next=page), 401
 
 
 def _offer_confirmation(form: SignIn, refused: DomainError) -> None:

@@ -9,13 +9,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from flask import Flask, current_app, g, redirect, request
+from flask import Flask, current_app, g, redirect, request, session
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
 from flask_wtf.csrf import CSRFError, validate_csrf
 from wtforms import ValidationError
 
+from microsite.core import unsent
 from microsite.core.exceptions import BadRequest, CsrfFailed, FileTooLarge, Forbidden, Unauthorized
+from microsite.core.feature import registry
 from microsite.core.slots import slot
 from microsite.extensions import csrf, login_manager
 
@@ -97,13 +99,23 @@ def check_access(view: Callable[..., Any]) -> ResponseReturnValue | None:
     if access.public:
         return None
     if not current_user.is_authenticated:
-        if is_api() or request.method not in ("GET", "HEAD"):
-            raise Unauthorized()
+        if request.method not in ("GET", "HEAD") or is_api():
+            return _sign_in_again(view)
         response: ResponseReturnValue = login_manager.unauthorized()
         return response
     if access.permission and not current_user.may(access.permission):
         raise Forbidden("Your role or your key does not allow this.")
     return None
+
+
+def _sign_in_again(view: Callable[..., Any]) -> ResponseReturnValue:
+    """The sign-in page, to which the text of a posted form goes along. Raises Unauthorized for programs."""
+    pages = list(registry().capability("sign_in_again").values())
+    if wants_json() or request.method != "POST" or not pages:
+        raise Unauthorized()
+    kept = None if getattr(view, "takes_uploads", False) else unsent.keep()
+    answer: ResponseReturnValue = pages[0](kept, unsent.page())
+    return answer
 
 
 def check_csrf(token: str | None = None) -> None:
@@ -142,6 +154,10 @@ def guard() -> ResponseReturnValue | None:
     refused = check_access(view)
     if refused is not None:
         return refused
+    if request.method == "GET" and g.get("session_user") is not None and unsent.SLOT in session:
+        shown = unsent.show_again(current_user, check_access)
+        if shown is not None:
+            return shown
     if getattr(view, "takes_uploads", False):
         request.max_content_length = None  # core.uploads knows the limit
     else:
@@ -152,7 +168,21 @@ def guard() -> ResponseReturnValue | None:
             raise CsrfFailed("This came from another site.")
         header = request.headers.get("X-CSRFToken")
         if not getattr(view, "takes_uploads", False) or header:
-            check_csrf(header)
+            return _check_form_token(header)
+    return None
+
+
+def _check_form_token(header: str | None) -> ResponseReturnValue | None:
+    """Raise CsrfFailed; where the token is of an earlier session of the same member, show the form again."""
+    try:
+        check_csrf(header)
+    except CsrfFailed:
+        shown = None
+        if header is None and current_user.is_authenticated and not wants_json():
+            shown = unsent.after_renewal(current_user)
+        if shown is None:
+            raise
+        return shown
     return None
 
 

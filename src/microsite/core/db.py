@@ -26,6 +26,7 @@ from microsite.extensions import Base, db
 
 __all__ = [
     "Base",
+    "NotSent",
     "UTCDateTime",
     "after_commit",
     "atomic",
@@ -101,6 +102,10 @@ def _begin_sqlite(connection: Connection) -> None:
         connection.connection.cursor().execute("BEGIN")
 
 
+class NotSent(Exception):
+    """A form is only shown again, by `core.unsent`: what it would write is not written."""
+
+
 def writes_on_get(reason: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Mark a view whose GET may write, and say why."""
 
@@ -131,11 +136,13 @@ def atomic(*, despite_get: str | None = None) -> Iterator[None]:
     """One write transaction: all of the block or nothing.
 
     Ends the open read first (loaded objects expire and are read anew), commits at the end, then runs what
-    `after_commit` collected. Raises Unavailable when the database stays locked, StorageFull when its disk is full,
+    `after_commit` collected. Raises NotSent while a form is only shown again, Unavailable when the database stays locked, StorageFull when its disk is full,
     RuntimeError when nested or when a GET writes (`despite_get` gives the reason where no view can be marked).
     """
     if in_transaction():
         raise RuntimeError("atomic() is not nested: services flush, the edge commits")
+    if g.get("not_sent"):
+        raise NotSent
     if despite_get is None:
         _refuse_on_get()
     session = db.session()

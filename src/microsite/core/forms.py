@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import unicodedata
+from functools import cache
 from typing import Any
 
-from flask import request
+from flask import g, request
 from flask_wtf import FlaskForm
-from wtforms import ValidationError
+from wtforms import PasswordField, ValidationError
 
 from microsite.core.exceptions import DomainError, ValidationFailed
 
@@ -23,6 +24,10 @@ class Form(FlaskForm):
         def wrap_formdata(self, form: Any, formdata: Any) -> Any:
             """Forms are no JSON: what stands in such a body is nobody's field."""
             return None if request.is_json else super().wrap_formdata(form, formdata)
+
+    def validate(self, *args: Any, **options: Any) -> bool:
+        """Whether all fields hold; never while the form is only shown again."""
+        return not g.get("not_sent") and bool(super().validate(*args, **options))
 
     def refuse(self, refusal: DomainError) -> None:
         """Put the sentences of a service beside their fields, or above all of them."""
@@ -45,6 +50,21 @@ class Form(FlaskForm):
     def headers(self) -> dict[str, str]:
         """Response headers that belong to the refusal."""
         return self.refusal.headers if self.refusal is not None else {}
+
+
+@cache
+def password_names() -> frozenset[str]:
+    """What the forms of this site call a password."""
+    names: set[str] = set()
+    waiting = [Form]
+    while waiting:
+        kind = waiting.pop()
+        waiting += kind.__subclasses__()
+        for name in dir(kind):
+            field = getattr(getattr(kind, name), "field_class", None)
+            if isinstance(field, type) and issubclass(field, PasswordField):
+                names.add(name)
+    return frozenset(names)
 
 
 def unprintable(text: str, *, lines: bool = False) -> bool:

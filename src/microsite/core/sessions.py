@@ -26,6 +26,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from microsite.core.clock import now
 from microsite.core.db import Base, UTCDateTime, atomic, db, in_transaction
 from microsite.core.identity import User
+from microsite.core.unsent import new_form_secret
 
 ANONYMOUS_LIFE = timedelta(hours=1)
 SEEN_EVERY = timedelta(minutes=1)
@@ -258,6 +259,7 @@ def begin(user: User, *, remember: bool = False) -> None:
     session.clear()
     session.sid = interface._generate_sid(interface.sid_length)
     session.is_new, session.row_id, session.user_id, session.remember = True, None, user.id, remember
+    session["csrf_token"] = new_form_secret(user)
     g.pop("csrf_token", None)  # Flask-WTF caches the token of the old session
     login_user(user)
 
