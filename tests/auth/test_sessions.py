@@ -17,7 +17,7 @@ from microsite.core.access import public
 from microsite.core.clock import now
 from microsite.core.db import db
 from microsite.core.sessions import SessionRow, purge_sessions
-from tests.conftest import PASSWORD, sign_in
+from tests.conftest import PASSWORD, form_token, sign_in
 
 from .steps import (
     bearer,
@@ -85,9 +85,50 @@ def test_ended_sessions_are_deleted(app: Any, make_user: Callable[..., str]) -> 
         app.test_client().get("/auth/login")
         clock.shift(timedelta(days=2))
         with app.app_context():
-            assert db.session.query(SessionRow).count() == 2
+            assert db.session.query(SessionRow).count() == 1
             purge_sessions()
             assert db.session.query(SessionRow).count() == 0
+
+
+def test_visitors_make_no_rows_whatever_they_do(app: Any) -> None:
+    for _ in range(20):
+        client = app.test_client()
+        client.get("/auth/login")
+        sign_in(client, "nobody", "a wrong password")
+        post_form(client, "/auth/reset", email="nobody@example.org")
+    with app.app_context():
+        assert db.session.query(SessionRow).count() == 0
+
+
+def test_the_cookie_of_a_visitor_is_no_session(app: Any, make_user: Callable[..., str]) -> None:
+    make_user("anna")
+    client = app.test_client()
+    client.get("/auth/login")
+    visitor = session_cookie(client)
+    assert visitor
+    assert sign_in(client, "anna").status_code == 303
+    assert not is_signed_in(browser_with(app, visitor))
+    for value in ("x", "x.y.z", visitor[:-3] + "AAA", "e30.x.y", "." * 4000):
+        forged = browser_with(app, value)
+        assert forged.get("/auth/login").status_code == 200
+        assert sign_in(forged, "anna").status_code == 303
+        post_form(forged, "/auth/logout", page="/account/")
+
+
+def test_form_token_of_another_visitor_does_not_sign_in(app: Any, make_user: Callable[..., str]) -> None:
+    make_user("anna")
+    token = form_token(app.test_client().get("/auth/login"))
+    victim = app.test_client()
+    victim.get("/auth/login")
+    fields = {"csrf_token": token, "username": "anna", "password": PASSWORD}
+    assert victim.post("/auth/login", data=fields).status_code == 400
+    assert not is_signed_in(victim)
+
+
+def test_notes_for_visitors_are_shown_once(app: Any, anna: Any) -> None:
+    answer = post_form(anna, "/account/sessions/end", page="/account/")
+    assert "You are signed out everywhere." in anna.get(answer.location).get_data(as_text=True)
+    assert "You are signed out everywhere." not in anna.get(answer.location).get_data(as_text=True)
 
 
 def test_pages_without_a_form_make_no_session(app: Any) -> None:

@@ -33,6 +33,7 @@ __all__ = [
     "db",
     "in_transaction",
     "opaque_id",
+    "refuse_unsent",
     "release",
     "writes_on_get",
 ]
@@ -106,6 +107,12 @@ class NotSent(Exception):
     """A form is only shown again, by `core.unsent`: what it would write is not written."""
 
 
+def refuse_unsent() -> None:
+    """Raise NotSent where a form is only shown again."""
+    if g.get("not_sent"):
+        raise NotSent
+
+
 def writes_on_get(reason: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Mark a view whose GET may write, and say why."""
 
@@ -141,8 +148,7 @@ def atomic(*, despite_get: str | None = None) -> Iterator[None]:
     """
     if in_transaction():
         raise RuntimeError("atomic() is not nested: services flush, the edge commits")
-    if g.get("not_sent"):
-        raise NotSent
+    refuse_unsent()
     if despite_get is None:
         _refuse_on_get()
     session = db.session()

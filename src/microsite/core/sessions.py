@@ -3,6 +3,8 @@
 The cookie carries a random id of 256 bits; the table holds only its hash. A row is inserted only for an id that was
 made in the same request and is otherwise updated, so that an ended session never comes back through a slow request.
 The store writes in its own transaction, never inside `atomic()`.
+
+Whoever is not signed in has no row: form token and notes are in the cookie itself, which is signed and proves nobody.
 """
 
 from __future__ import annotations
@@ -15,26 +17,29 @@ from typing import Any
 
 from flask import Flask, Request, Response, current_app, g, request
 from flask import session as browser_session
-from flask_login import login_user
+from flask_login import login_user, logout_user
 from flask_session import Session
 from flask_session.base import ServerSideSession, ServerSideSessionInterface
-from sqlalchemy import ForeignKey, String, Text, and_, bindparam, delete, insert, or_, select, update
+from itsdangerous import BadData, URLSafeTimedSerializer
+from sqlalchemy import ForeignKey, String, Text, bindparam, delete, insert, select, update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Mapped, mapped_column
 
 from microsite.core.clock import now
-from microsite.core.db import Base, UTCDateTime, atomic, db, in_transaction
+from microsite.core.db import Base, UTCDateTime, atomic, db, in_transaction, refuse_unsent
 from microsite.core.identity import User
 from microsite.core.unsent import new_form_secret
 
-ANONYMOUS_LIFE = timedelta(hours=1)
+ANONYMOUS_LIFE = timedelta(days=1)
+ANONYMOUS_MAX = 3900
+"""Bytes of a cookie that every browser takes."""
 SEEN_EVERY = timedelta(minutes=1)
 WITHOUT_SESSION = ("/static/", "/bootstrap/", "/healthz", "/readyz")
 
 
 class SessionRow(Base):
-    """One signed-in browser, one anonymous form, or one access token."""
+    """One signed-in browser, or one access token."""
 
     __tablename__ = "sessions"
 
@@ -102,13 +107,25 @@ class SqlSessionInterface(ServerSideSessionInterface):
         return hashed(sid)
 
     def open_session(self, app: Flask, request: Request) -> BrowserSession:
-        sid = request.cookies.get(app.config["SESSION_COOKIE_NAME"])
+        cookie = request.cookies.get(app.config["SESSION_COOKIE_NAME"])
         by_header = request.path.startswith("/api/") and "Authorization" in request.headers
-        if sid and len(sid) <= 64 and not by_header and not request.path.startswith(WITHOUT_SESSION):
-            found = self._load_if_possible(sid)
-            if found is not None:
-                return found
-        return self._fresh()
+        found = None
+        if cookie and not by_header and not request.path.startswith(WITHOUT_SESSION):
+            if "." in cookie:
+                found = self._load_anonymous(cookie)
+            elif len(cookie) <= 64:
+                found = self._load_if_possible(cookie)
+        return self._fresh() if found is None else found
+
+    def _load_anonymous(self, cookie: str) -> BrowserSession | None:
+        try:
+            data = self._signer().loads(cookie, max_age=int(ANONYMOUS_LIFE.total_seconds()))
+        except BadData:
+            return None
+        return self.session_class(data, sid=self._generate_sid(self.sid_length))
+
+    def _signer(self) -> URLSafeTimedSerializer:
+        return URLSafeTimedSerializer(current_app.config["SECRET_KEY"], salt="anonymous session")
 
     def _fresh(self) -> BrowserSession:
         fresh = self.session_class(sid=self._generate_sid(self.sid_length), permanent=False)
@@ -146,10 +163,9 @@ class SqlSessionInterface(ServerSideSessionInterface):
             response.vary.add("Cookie")
         if g.get("no_session"):
             return
-        if not session:
-            if session.modified and not session.is_new:
-                self._delete_session(hashed(session.sid))
-                self._forget_cookie(app, response)
+        if session.user_id is None:
+            if session.modified:
+                self._set_anonymous(app, session, response)
             return
         every = min(SEEN_EVERY, app.config["SESSION_IDLE"] / 6)
         stale = session.seen_at is not None and now() - session.seen_at >= every
@@ -182,9 +198,7 @@ class SqlSessionInterface(ServerSideSessionInterface):
                 "user_id": session.user_id,
                 "idle_seconds": None,
             }
-            if session.user_id is None:
-                values |= {"kind": "anonymous", "expires_at": moment + ANONYMOUS_LIFE}
-            elif session.remember:
+            if session.remember:
                 values |= {"kind": "browser", "expires_at": moment + current_app.config["REMEMBER_FOR"]}
             else:
                 idle = int(current_app.config["SESSION_IDLE"].total_seconds())
@@ -204,15 +218,19 @@ class SqlSessionInterface(ServerSideSessionInterface):
         )  # fmt: skip
         response.vary.add("Cookie")
 
-    def _forget_cookie(self, app: Flask, response: Response) -> None:
-        secure = app.config["SESSION_COOKIE_SECURE"]
-        response.delete_cookie(
-            app.config["SESSION_COOKIE_NAME"], path="/", secure=secure, httponly=True, samesite="Lax"
-        )
+    def _set_anonymous(self, app: Flask, session: BrowserSession, response: Response) -> None:
+        name, secure = app.config["SESSION_COOKIE_NAME"], app.config["SESSION_COOKIE_SECURE"]
+        signed = str(self._signer().dumps(dict(session))) if session else ""
+        if signed and len(signed) <= ANONYMOUS_MAX:
+            response.set_cookie(name, signed, httponly=True, samesite="Lax", secure=secure, path="/")
+        elif name in request.cookies:
+            response.delete_cookie(name, path="/", secure=secure, httponly=True, samesite="Lax")
+        response.vary.add("Cookie")
 
     def _delete_session(self, store_id: str) -> None:
         if in_transaction():
             raise RuntimeError("the session store is not written inside atomic()")
+        refuse_unsent()
         with db.engine.begin() as connection:
             connection.execute(delete(SessionRow).where(SessionRow.id_hash == store_id))
 
@@ -254,7 +272,7 @@ def begin(user: User, *, remember: bool = False) -> None:
     """Sign `user` in: the old id dies, a new one and new form tokens take its place."""
     session: Any = browser_session._get_current_object()  # type: ignore[attr-defined]
     interface: Any = current_app.session_interface
-    if not session.is_new:
+    if session.user_id is not None:
         interface._delete_session(hashed(session.sid))
     session.clear()
     session.sid = interface._generate_sid(interface.sid_length)
@@ -266,11 +284,14 @@ def begin(user: User, *, remember: bool = False) -> None:
 
 def sign_out() -> None:
     """End this session on the server; a request of it that is still under way sets no new one."""
-    from flask_login import logout_user
-
+    session: Any = browser_session._get_current_object()  # type: ignore[attr-defined]
+    interface: Any = current_app.session_interface
+    if session.user_id is not None:
+        interface._delete_session(hashed(session.sid))
     logout_user()
-    browser_session.clear()
-    browser_session.pop("_permanent", None)
+    session.clear()
+    session.user_id, session.row_id = None, None
+    g.pop("csrf_token", None)
 
 
 def sessions_of(user: User) -> list[SessionRow]:
@@ -295,9 +316,8 @@ def end_sessions(user: User, *, only: int | None = None, but: int | None = None)
 def purge_sessions() -> None:
     """Task: delete what is over, a member's session only after a day, so that the sentence about it can still be said."""
     yesterday = now() - timedelta(days=1)
-    nobody = and_(SessionRow.kind == "anonymous", SessionRow.expires_at < now())
     with atomic():
-        db.session.execute(delete(SessionRow).where(or_(SessionRow.expires_at < yesterday, nobody)))
+        db.session.execute(delete(SessionRow).where(SessionRow.expires_at < yesterday))
         for row in db.session.scalars(select(SessionRow).where(SessionRow.seen_at < yesterday)):
             if why_over(row, yesterday):
                 db.session.delete(row)
