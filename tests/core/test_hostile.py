@@ -52,22 +52,20 @@ def test_long_messages_come_in_several_answers(client: Any, make_key: Callable[.
 
 
 def test_the_log_names_no_link_even_when_storing_the_session_fails(
-    make_app: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    make_app: Callable[..., Any], make_user: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from microsite.core.sessions import SqlSessionInterface
 
     app = make_app()
+    make_user("anna", application=app)
 
     def broken(*_: Any) -> bool:
         raise OperationalError("UPDATE sessions", {}, Exception("database is locked"))
 
-    client = app.test_client()
-    client.get("/auth/login")
+    client, address = app.test_client(), "/auth/login?next=/l/secret-token-of-a-link"
+    fields = {"csrf_token": form_token(client.get(address)), "username": "anna", "password": PASSWORD}
     monkeypatch.setattr(SqlSessionInterface, "_store", broken)
-    answer = client.get("/auth/login?next=/l/secret-token-of-a-link")
-    assert answer.status_code in (200, 503)
-    fresh = app.test_client()
-    assert fresh.get("/auth/login?next=/l/secret-token-of-a-link").status_code == 503
+    assert client.post(address, data=fields).status_code == 503
     logs = "".join(path.read_text() for path in Path(app.config["INSTANCE"], "logs").glob("*"))
     assert "an error outside the views" in logs or "does not answer" in logs
     assert "secret-token-of-a-link" not in logs

@@ -204,6 +204,8 @@ def test_a_receiver_that_dribbles_is_cut_off(
         ("93.184.216.34", True), ("2606:2800:220:1::1", True), ("::ffff:93.184.216.34", True), ("::ffff:100.64.0.1", False),
         ("64:ff9b::a9fe:a9fe", False), ("64:ff9b:1::1", False), ("2002:a00:1::", False), ("fec0::1", False),
         ("::7f00:1", False), ("fe80::1%eth0", False), ("ff02::1", False), ("224.0.0.1", False), ("100.64.0.1", False),
+        ("192.0.0.1", False), ("192.0.0.9", False), ("192.88.99.1", False), ("192.175.48.6", True), ("198.19.255.255", False),
+        ("240.0.0.1", False), ("255.255.255.255", False), ("2001:1::1", False), ("2001:db8::1", False), ("3fff::1", False),
     ],
 )  # fmt: skip
 def test_what_is_public(address: str, public: bool) -> None:

@@ -26,6 +26,7 @@ from zipstream import ZipStream
 
 from microsite.core.db import release
 from microsite.core.exceptions import NotFound
+from microsite.core.names import clean_name
 from microsite.core.sharing import Watched
 from microsite.core.slots import Holder, Slot, take_slot
 from microsite.core.storage import storage
@@ -222,7 +223,7 @@ def send_zip(members: list[ZipMember], name: str, watched: Watched, held: Slot |
         archive.add(_blocks_of(member), arcname=_unused(member.name, taken), size=member.size)
     headers = {
         "Content-Type": "application/zip",
-        "Content-Disposition": disposition(f"{name}.zip", inline=False),
+        "Content-Disposition": disposition(_zip_name(name), inline=False),
         "Content-Security-Policy": SANDBOX,
         "X-Content-Type-Options": "nosniff",
         "Content-Length": str(len(archive)),
@@ -233,6 +234,12 @@ def send_zip(members: list[ZipMember], name: str, watched: Watched, held: Slot |
         held = take_slot(watched.holder)
     sending = _WatchedBody(archive, len(archive), watched, held.release, tell=True)
     return Response(sending, 200, headers, direct_passthrough=True)
+
+
+def _zip_name(title: str) -> str:
+    """A title as the name of a file; what would be a path in it stays visible."""
+    flat = title.replace("/", "-").replace("\\", "-")
+    return clean_name(f"{flat}.zip")
 
 
 def _blocks_of(member: ZipMember) -> Iterator[bytes]:

@@ -11,6 +11,7 @@ from flask_wtf import FlaskForm
 from wtforms import PasswordField, ValidationError
 
 from microsite.core.exceptions import DomainError, ValidationFailed
+from microsite.core.names import is_unseen
 
 LINE_BREAKS = frozenset("\n\r\t")
 
@@ -68,12 +69,18 @@ def password_names() -> frozenset[str]:
 
 
 def unprintable(text: str, *, lines: bool = False) -> bool:
-    """Whether text holds control characters (line breaks and tabs pass with `lines`) or half a character pair."""
-    return any(unicodedata.category(c) in ("Cc", "Cs") and not (lines and c in LINE_BREAKS) for c in text)
+    """Whether text holds what cannot be shown.
+
+    In a line that is control characters, half a character pair, and marks that break or reorder it (`core.names`),
+    with which a name could look like another. With `lines`, line breaks, tabs and such marks belong to the text.
+    """
+    if lines:
+        return any(unicodedata.category(c) in ("Cc", "Cs") and c not in LINE_BREAKS for c in text)
+    return any(is_unseen(c) for c in text)
 
 
 class Printable:
-    """WTForms validator: text without control characters."""
+    """WTForms validator: text without what cannot be shown, by the rule of `unprintable`."""
 
     def __init__(self, *, lines: bool = False) -> None:
         self.lines = lines

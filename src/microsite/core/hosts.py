@@ -1,10 +1,11 @@
-"""Under which names the site is reached; every other Host header is refused."""
+"""Under which names the site is reached; every other Host header is refused, and none is repeated."""
 
 from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from flask import Flask, current_app, request
+from flask import Flask, Response, current_app, redirect, request
+from werkzeug.routing import RequestRedirect
 
 from microsite.config import is_loopback
 from microsite.core.exceptions import BadRequest
@@ -45,6 +46,19 @@ def check_host() -> None:
         raise BadRequest("This site does not answer under that name. Check the address.")
 
 
+def make_relative(response: Response) -> Response:
+    """Redirect within the site by path: host, port and scheme of the request are the client's words."""
+    location = response.headers.get("Location", "")
+    if response.status_code in range(300, 400) and location.startswith(request.host_url):
+        # one slash: two would make the next part of the path a host
+        path = "/" + location[len(request.host_url) :].lstrip("/\\")
+        response.headers["Location"] = path
+        if isinstance(request.routing_exception, RequestRedirect):
+            response.set_data(redirect(path).get_data())
+    return response
+
+
 def init_app(app: Flask) -> None:
     app.config["ACCEPTED_HOSTS"] = accepted(app)
     app.before_request(check_host)
+    app.after_request(make_relative)

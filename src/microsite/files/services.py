@@ -16,6 +16,7 @@ from microsite.core.db import after_commit, db
 from microsite.core.downloads import first_bytes, reader, send_object
 from microsite.core.exceptions import NotFound, QuotaExceeded, TypeNotAllowed
 from microsite.core.identity import User
+from microsite.core.names import clean_name
 from microsite.core.reservations import Allowance
 from microsite.core.sharing import Inbox, Shareable, SharedItem, Watched
 from microsite.core.storage import StoredObject, storage
@@ -23,7 +24,7 @@ from microsite.core.storage import sweep as sweep_storage
 
 from .exceptions import TooManyFiles
 from .models import FileUsage, StoredFile
-from .names import clean_name, ending, media_type
+from .names import ending, media_type
 from .queries import used_bytes_of
 
 FILES_MAX = 100_000

@@ -44,6 +44,16 @@ DEADLINE = 8
 GIVE_UP = timedelta(hours=1)
 ANYWHERE = "any"
 UNICAST = ipaddress.ip_network("2000::/3")
+SPECIAL = tuple(
+    map(
+        ipaddress.ip_network,
+        "0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24 192.0.2.0/24 "
+        "192.88.99.0/24 192.168.0.0/16 198.18.0.0/15 198.51.100.0/24 203.0.113.0/24 224.0.0.0/4 240.0.0.0/4 "
+        "2001::/23 2001:db8::/32 2002::/16 3fff::/20".split(),
+    )
+)
+"""What is not the public internet by IANA's registries of special-purpose addresses (RFC 6890), tunnels to IPv4 included.
+Our own list: that of Python's `ipaddress` differs from version to version."""
 HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")
 
 
@@ -202,6 +212,6 @@ def _is_public(address: str) -> bool:
     if parsed.version == 6:
         if parsed.ipv4_mapped is not None:
             return _is_public(str(parsed.ipv4_mapped))
-        if parsed not in UNICAST or parsed.sixtofour is not None or parsed.teredo is not None:
+        if parsed not in UNICAST:
             return False
-    return parsed.is_global and not parsed.is_multicast
+    return not any(parsed in network for network in SPECIAL)
