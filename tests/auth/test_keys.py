@@ -99,6 +99,27 @@ def test_key_is_made_and_deleted_on_the_page(app: Any, anna: Any) -> None:
     assert post_form(anna, "/account/keys", page="/account/", name="x", expires_in="1").status_code == 422
 
 
+def test_a_key_needs_the_password_where_the_sign_in_is_not_recent(app: Any, anna: Any) -> None:
+    with time_machine.travel(now()) as clock:
+        assert "Asked for once more" not in anna.get("/account/").get_data(as_text=True)
+        clock.shift(timedelta(minutes=16))
+        page = anna.get("/account/")
+        assert "Asked for once more" in page.get_data(as_text=True)
+        proof = {"X-CSRFToken": form_token(page)}
+        answer = anna.post(KEYS, json={"name": "x"}, headers=proof)
+        assert (answer.status_code, answer.json["code"]) == (403, "recent_sign_in")
+        for current in ("", "a wrong password"):
+            fields = {"name": "x", "expires_in": "", "current": current}
+            refused = post_form(anna, "/account/keys", page="/account/", **fields)
+            assert refused.status_code == 422
+            assert "This is not your present password." in refused.get_data(as_text=True)
+        assert anna.get(KEYS).json["items"] == []
+        made = post_form(anna, "/account/keys", page="/account/", name="x", expires_in="", current=PASSWORD)
+        assert made.status_code == 201
+        token = bearer(get_token(app.test_client(), "anna").json["access_token"])
+        assert app.test_client().post(KEYS, json={"name": "y"}, headers=token).status_code == 201
+
+
 @pytest.mark.parametrize("name", ["anna", "ANNA"])
 def test_key_works_as_password_of_basic_auth(
     app: Any, make_key: Callable[..., dict[str, str]], name: str

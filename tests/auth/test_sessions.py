@@ -240,6 +240,15 @@ def test_sign_out_everywhere_ends_sessions_and_tokens_but_no_keys(
     assert stranger.get("/api/v1/me", headers=key).status_code == 200
 
 
+def test_sign_out_everywhere_deletes_keys_when_asked_to(
+    app: Any, anna: Any, make_key: Callable[..., dict[str, str]]
+) -> None:
+    key = make_key("anna")
+    assert "Delete my API keys too" in anna.get("/account/").get_data(as_text=True)
+    assert post_form(anna, "/account/sessions/end", page="/account/", keys="y").status_code == 303
+    assert app.test_client().get("/api/v1/me", headers=key).status_code == 401
+
+
 # --- a new password --------------------------------------------------------------------------------------------------
 
 

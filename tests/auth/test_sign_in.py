@@ -191,12 +191,18 @@ def test_planted_id_is_never_adopted(app: Any, make_user: Callable[..., str]) ->
     assert not is_signed_in(browser_with(app, planted))
 
 
+def set_cookie(answer: Any, name: str) -> str:
+    """The one Set-Cookie header whose name begins so."""
+    (found,) = [cookie for cookie in answer.headers.getlist("Set-Cookie") if cookie.startswith(name)]
+    return str(found)
+
+
 def test_remember_sets_a_lasting_cookie(app: Any, make_user: Callable[..., str]) -> None:
     make_user("anna")
     brief, lasting = sign_in(app.test_client(), "anna"), sign_in(app.test_client(), "anna", remember="y")
-    (cookie,) = brief.headers.getlist("Set-Cookie")
+    cookie = set_cookie(brief, "session_")
     assert not re.search("Max-Age|Expires", cookie)
-    (cookie,) = lasting.headers.getlist("Set-Cookie")
+    cookie = set_cookie(lasting, "session_")
     assert f"Max-Age={30 * 86400}" in cookie
     for flag in ("HttpOnly", "SameSite=Lax", "Path=/"):
         assert flag in cookie
@@ -214,11 +220,13 @@ def test_cookie_on_https_is_bound_to_the_host(
         base_url="https://localhost",
         data={"csrf_token": token, "username": "anna", "password": PASSWORD},
     )
-    (cookie,) = answer.headers.getlist("Set-Cookie")
-    assert cookie.startswith("__Host-session=")
+    cookie = set_cookie(answer, "__Host-session=")
     for flag in ("Secure", "HttpOnly", "SameSite=Lax", "Path=/"):
         assert flag in cookie
     assert "Domain" not in cookie
+    device = set_cookie(answer, "__Secure-device=")
+    for flag in ("Secure", "HttpOnly", "SameSite=Lax", "Path=/auth"):
+        assert flag in device
     assert "max-age=31536000" in answer.headers["Strict-Transport-Security"]
 
 

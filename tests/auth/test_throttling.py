@@ -99,6 +99,65 @@ def test_thirty_wrong_passwords_close_an_address(
     assert get_token(app.test_client(), "anna", environ_base={"REMOTE_ADDR": far}).status_code == 200
 
 
+def close(app: Any, username: str) -> None:
+    """Guess from elsewhere until the account is closed."""
+    elsewhere = {"REMOTE_ADDR": "198.51.100.7"}
+    while get_token(app.test_client(), username, WRONG, environ_base=elsewhere).status_code != 429:
+        pass
+
+
+def known_device(app: Any, username: str) -> Any:
+    """A browser in which somebody signed in and out."""
+    client = app.test_client()
+    assert sign_in(client, username).status_code == 303
+    assert post_form(client, "/auth/logout", page="/account/").status_code == 303
+    return client
+
+
+def test_strangers_do_not_lock_a_known_device_out(app: Any, make_user: Callable[..., str]) -> None:
+    make_user("anna")
+    make_user("bob")
+    known, of_bob = known_device(app, "anna"), known_device(app, "bob")
+    close(app, "anna")
+    assert_limited(sign_in(app.test_client(), "anna"))
+    assert_limited(sign_in(of_bob, "anna"))
+    for _ in range(4):
+        assert sign_in(known, "anna", WRONG).status_code == 401
+    assert sign_in(known, "anna").status_code == 303
+    assert_limited(get_token(known, "anna"))  # the cookie is for the page alone
+
+
+def test_a_known_device_has_a_small_limit_of_its_own(app: Any, make_user: Callable[..., str]) -> None:
+    make_user("anna")
+    known = known_device(app, "anna")
+    close(app, "anna")
+    for _ in range(5):
+        assert sign_in(known, "anna", WRONG).status_code == 401
+    assert_limited(sign_in(known, "anna"))
+
+
+@pytest.mark.parametrize("how", ["new password", "everywhere", "tampered"])
+def test_a_device_is_forgotten(app: Any, make_user: Callable[..., str], how: str) -> None:
+    make_user("anna")
+    known, other = known_device(app, "anna"), app.test_client()
+    assert sign_in(other, "anna").status_code == 303
+    name, password = f"device_{app.config['PORT']}", PASSWORD
+    if how == "new password":
+        password = "another long password"
+        fields = {"current": PASSWORD, "password": password, "confirm": password}
+        assert post_form(other, "/account/password", page="/account/", **fields).status_code == 303
+        assert post_form(other, "/auth/logout", page="/account/").status_code == 303
+    elif how == "everywhere":
+        assert post_form(other, "/account/sessions/end", page="/account/").status_code == 303
+    else:
+        cookie = known.get_cookie(name, path="/auth")
+        known.set_cookie(name, cookie.value[:-3] + "AAA", path="/auth")
+    close(app, "anna")
+    assert_limited(sign_in(known, "anna", password))
+    if how == "new password":
+        assert sign_in(other, "anna", password).status_code == 303, "where it was changed, it is known"
+
+
 def test_forwarded_headers_do_not_open_a_closed_address(app: Any) -> None:
     for number in range(30):
         headers = {"X-Forwarded-For": f"192.0.2.{number}", "X-Real-IP": f"192.0.2.{number}"}

@@ -9,9 +9,10 @@ from flask import g
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
 
-from microsite.core.access import public, requires, signed_in, without_csrf
+from microsite.core import sessions
+from microsite.core.access import by_credential, public, requires, signed_in, without_csrf
 from microsite.core.db import atomic, db
-from microsite.core.exceptions import BadRequest
+from microsite.core.exceptions import BadRequest, RecentSignInNeeded
 from microsite.core.sessions import SessionRow, client_address
 from microsite.core.throttle import address_key
 
@@ -81,7 +82,9 @@ def list_keys() -> Any:
 @api.input(KeyInput)
 @api.output(NewKeyOutput, status_code=201)
 def create_key(json_data: dict[str, Any]) -> Any:
-    """Make an API key; `key` is shown this once."""
+    """Make an API key; `key` is shown this once. A browser session must be of a recent sign-in."""
+    if not by_credential() and not sessions.is_recent():
+        raise RecentSignInNeeded()
     with atomic():
         secret, key = credentials.create_key(
             current_user, json_data["name"], json_data["scopes"], json_data["expires_in"]

@@ -193,6 +193,13 @@ def keys_of(user: User) -> list[ApiKey]:
     )
 
 
+def delete_keys(user: User) -> None:
+    """Delete all keys of a member."""
+    for key in keys_of(user):
+        db.session.delete(key)
+    current_app.logger.info("API keys deleted", extra={"user": user.username})
+
+
 def delete_key(actor: User, public_id: str) -> None:
     """Delete a key of one's own; it is refused from the next request on. Raises NotFound."""
     key = db.session.scalar(select(ApiKey).where(ApiKey.public_id == public_id, ApiKey.user_id == actor.id))

@@ -97,6 +97,8 @@ class ChangePassword(NewPassword):
 
 
 class NewKey(Form):
+    """Make an API key; the password is asked for where the sign-in is not recent."""
+
     name = StringField("What for", [InputRequired("Say what the key is for."), Length(1, 80), Printable()])
     expires_in = SelectField(
         "Ends",
@@ -106,3 +108,4 @@ class NewKey(Form):
             SelectChoice("31536000", "in a year"),
         ],
     )
+    current = PasswordField("Your password", render_kw={"autocomplete": "current-password"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import timedelta
 
 from email_validator import EmailNotValidError, validate_email
@@ -25,6 +26,7 @@ from microsite.core.realtime import cut_connections
 from microsite.core.sessions import end_sessions
 from microsite.core.throttle import Throttle
 
+from . import devices
 from .passwords import objection
 
 CONFIRM_LIFE = timedelta(hours=24)
@@ -36,6 +38,7 @@ WRONG_BY_ACCOUNT = Throttle("sign-in account", "5 per 5 minutes", "Too many wron
 WRONG_BY_ADDRESS = Throttle(
     "sign-in address", "30 per 5 minutes", "Too many wrong passwords from your network."
 )
+WRONG_BY_DEVICE = Throttle("sign-in device", "5 per 5 minutes", "Too many wrong passwords.")
 REGISTER_BY_ADDRESS = Throttle("register address", "20 per hour", "Too many registrations from your network.")
 RESET_BY_ADDRESS = Throttle("reset address", "20 per hour", "Too many of these mails from your network.")
 MAIL_BY_ACCOUNT = Throttle("mail account", "5 per hour", "Too many of these mails to this address.")
@@ -208,8 +211,9 @@ def setup_token() -> str | None:
 # --- signing in --------------------------------------------------------------------------------------------------
 
 
-def verify(name_or_email: str, password: str, address: str) -> User:
-    """The member with that name or address and password.
+def verify(name_or_email: str, password: str, address: str, device: str = "") -> User:
+    """The member with that name or address and password. `device` is the cookie of a known one, which strangers'
+    guesses do not keep out.
 
     Raises Unauthorized (one sentence for unknown, wrong and disabled), RateLimited, Unavailable while too many
     passwords are checked, or Forbidden while the address is not confirmed. Only wrong passwords count against the
@@ -218,11 +222,14 @@ def verify(name_or_email: str, password: str, address: str) -> User:
     user = find_user(name_or_email)
     account = f"id {user.id}" if user else f"name {name_or_email.strip().casefold()[:100]}"
     stored = user.password_hash if user else None
+    known = devices.known(device, user) if user else None
+    limits = [(WRONG_BY_ACCOUNT, account), (WRONG_BY_ADDRESS, address)]
+    if known is not None:
+        limits = [(WRONG_BY_DEVICE, known)]
     release()  # no connection is held while a guess waits for its turn
-    with (
-        WRONG_BY_ACCOUNT.try_once(account, failure=Unauthorized),
-        WRONG_BY_ADDRESS.try_once(address, failure=Unauthorized),
-    ):
+    with ExitStack() as stack:
+        for limit, key in limits:
+            stack.enter_context(limit.try_once(key, failure=Unauthorized))
         right = check_password(stored, password)
         # a password that was changed while this guess waited is not the password any more
         if not right or user is None or not user.is_active or user.password_hash != stored:

@@ -26,7 +26,7 @@ from microsite.core.passwords import same_password
 from microsite.core.sharing import Invitations
 from microsite.core.throttle import address_key
 
-from . import credentials, services
+from . import credentials, devices, services
 from .forms import AskReset, ChangePassword, Confirm, Details, NewKey, NewPassword, Register, SignIn
 
 bp = Blueprint(
@@ -107,7 +107,7 @@ def _register(form: Register, invitation: str | None) -> ResponseReturnValue:
         return redirect(url_for("auth.login"), 303)
     sessions.begin(user)
     flash(f"Welcome, {user.username}.", "success")
-    return redirect(url_for("home"), 303)
+    return devices.remember(redirect(url_for("home"), 303), user)
 
 
 @bp.route("/auth/login", methods=["GET", "POST"])
@@ -119,10 +119,12 @@ def login() -> ResponseReturnValue:
     form = SignIn()
     if form.validate_on_submit():
         try:
-            user = services.verify(form.username.data, form.password.data, visitor())
+            given = (form.username.data, form.password.data)
+            user = services.verify(*given, visitor(), devices.presented())
             sessions.begin(user, remember=form.remember.data)
             current_app.logger.info("signed in", extra={"user": user.username})
-            return redirect(unsent.hand_over(form.unsent.data or "", user) or safe_next(), 303)
+            target = unsent.hand_over(form.unsent.data or "", user) or safe_next()
+            return devices.remember(redirect(target, 303), user)
         except (Unauthorized, RateLimited, Unavailable, Forbidden) as refused:
             form.refuse(refused)
             _offer_confirmation(form, refused)
@@ -244,7 +246,7 @@ def _account(status: int = 200, key: str | None = None, **forms: Any) -> tuple[s
     page = render_template(
         "auth/account.html", details=details, password=forms.get("password") or ChangePassword(formdata=None),
         new_key=forms.get("new_key") or NewKey(formdata=None), key=key, keys=credentials.keys_of(current_user),
-        rows=sessions.sessions_of(current_user), here=sessions.current_row_id(),
+        rows=sessions.sessions_of(current_user), here=sessions.current_row_id(), recent=sessions.is_recent(),
     )  # fmt: skip
     return page, status
 
@@ -289,7 +291,7 @@ def password() -> ResponseReturnValue:
         services.set_password(user, hashed)
     sessions.begin(user)
     flash("Your password is changed. Every other session was signed out.", "success")
-    return redirect(url_for("auth.account"), 303)
+    return devices.remember(redirect(url_for("auth.account"), 303), user)
 
 
 @bp.post("/account/sessions/<int(max=2147483647):row_id>/end")
@@ -305,10 +307,12 @@ def end_session(row_id: int) -> ResponseReturnValue:
 @bp.post("/account/sessions/end")
 @signed_in
 def end_everywhere() -> ResponseReturnValue:
-    """Sign out everywhere, here too."""
+    """Sign out everywhere, here too; with the API keys, when that is asked for."""
     user = current_user._get_current_object()
     with atomic():
         services.end_everywhere(user)
+        if "keys" in request.form:
+            credentials.delete_keys(user)
     sessions.sign_out()
     flash("You are signed out everywhere.", "success")
     return redirect(url_for("auth.login"), 303)
@@ -322,6 +326,8 @@ def create_key() -> ResponseReturnValue:
     if not form.validate():
         return _account(422, new_key=form)
     try:
+        if not sessions.is_recent():
+            services.verify_own(current_user, form.current.data or "")
         with atomic():
             secret, _ = credentials.create_key(
                 current_user,
@@ -329,9 +335,9 @@ def create_key() -> ResponseReturnValue:
                 None,
                 int(form.expires_in.data) if form.expires_in.data else None,
             )
-    except ValidationFailed as refused:
+    except (ValidationFailed, RateLimited, Unavailable) as refused:
         form.refuse(refused)
-        return _account(422, new_key=form)
+        return *_account(form.status, new_key=form), form.headers
     return _account(201, key=secret)
 
 

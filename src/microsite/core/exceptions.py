@@ -3,7 +3,8 @@
     DomainError
     ├── BadRequest 400 ── CsrfFailed, UploadIncomplete
     ├── Unauthorized 401
-    ├── Forbidden 403        ├── NotFound 404     ├── Conflict 409    ├── Gone 410
+    ├── Forbidden 403 ── RecentSignInNeeded
+    ├── NotFound 404     ├── Conflict 409    ├── Gone 410
     ├── FileTooLarge 413     ├── TypeNotAllowed 415
     ├── ValidationFailed 422 ├── RateLimited 429  ├── Unavailable 503
     └── QuotaExceeded 507    └── StorageFull 507
@@ -78,6 +79,15 @@ class Forbidden(DomainError):
 
     status = 403
     code = "forbidden"
+
+
+class RecentSignInNeeded(Forbidden):
+    """A session of a sign-in that is not recent may not do this."""
+
+    code = "recent_sign_in"
+
+    def __init__(self) -> None:
+        super().__init__("This needs a recent sign-in. Sign out, sign in again, and try once more.")
 
 
 class NotFound(DomainError):

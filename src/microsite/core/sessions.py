@@ -34,6 +34,7 @@ from microsite.core.unsent import new_form_secret
 ANONYMOUS_LIFE = timedelta(days=1)
 ANONYMOUS_MAX = 3900
 """Bytes of a cookie that every browser takes."""
+RECENT = timedelta(minutes=15)
 SEEN_EVERY = timedelta(minutes=1)
 WITHOUT_SESSION = ("/static/", "/bootstrap/", "/healthz", "/readyz")
 
@@ -70,6 +71,7 @@ WITH_USER = (
         SessionRow.id,
         SessionRow.user_id,
         SessionRow.data,
+        SessionRow.created_at,
         SessionRow.seen_at,
         SessionRow.idle_seconds,
         SessionRow.expires_at,
@@ -92,6 +94,7 @@ class BrowserSession(ServerSideSession):
     is_new = False
     user_id: int | None = None
     remember = False
+    created_at: datetime | None = None
     seen_at: datetime | None = None
 
 
@@ -155,6 +158,7 @@ class SqlSessionInterface(ServerSideSessionInterface):
             return None
         session = self.session_class(json.loads(row.data), sid=sid)
         session.row_id, session.user_id, session.seen_at = row.id, row.user_id, row.seen_at
+        session.created_at = row.created_at
         g.session_user = row.User
         return session
 
@@ -266,6 +270,12 @@ def current_row_id() -> int | None:
     """Row of the browser session of this request."""
     found: int | None = getattr(browser_session, "row_id", None)
     return found
+
+
+def is_recent() -> bool:
+    """Whether the sign-in of this browser session is at most RECENT ago."""
+    created_at: datetime | None = getattr(browser_session, "created_at", None)
+    return created_at is not None and now() - created_at <= RECENT
 
 
 def begin(user: User, *, remember: bool = False) -> None:
