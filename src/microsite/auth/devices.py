@@ -11,10 +11,10 @@ import hashlib
 import hmac
 import secrets
 from datetime import timedelta
-from typing import Any
 
 from flask import current_app, request
 from itsdangerous import BadData, URLSafeTimedSerializer
+from werkzeug.wrappers import Response
 
 from microsite.core.identity import User
 
@@ -50,7 +50,7 @@ def known(cookie: str, user: User) -> str | None:
     return str(name) if hmac.compare_digest(str(bond), _bond(user)) else None
 
 
-def remember(response: Any, user: User) -> Any:
+def remember(response: Response, user: User) -> Response:
     """The same response, by which the browser becomes a known device of whoever signed in."""
     name = known(presented(), user) or secrets.token_urlsafe(16)
     response.set_cookie(
