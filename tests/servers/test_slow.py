@@ -37,6 +37,12 @@ SLOW = {
         HEAD + b"Content-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: 4000\r\n\r\n",
         b" ",
     ),
+    "forms of members that expect": (
+        HEAD.replace(b"/auth/login", b"/account/details")
+        + b"Sec-Fetch-Site: same-origin\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+        + b"Expect: 100-continue\r\nContent-Length: 4000\r\n\r\n",
+        b"a=b&",
+    ),
     "next heads": (b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\nGET /", b"a"),
 }
 

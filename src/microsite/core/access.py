@@ -16,6 +16,7 @@ from flask_wtf.csrf import CSRFError, validate_csrf
 from wtforms import ValidationError
 
 from microsite.core import unsent
+from microsite.core.connection import body_waits
 from microsite.core.exceptions import BadRequest, CsrfFailed, FileTooLarge, Forbidden, Unauthorized
 from microsite.core.feature import registry
 from microsite.core.slots import slot
@@ -191,8 +192,7 @@ def _check_form_length() -> None:
     length = request.content_length
     if length is not None and length > FORM_LIMIT:
         raise FileTooLarge(FORM_LIMIT, length)
-    in_chunks = "Transfer-Encoding" in request.headers
-    if in_chunks or getattr(request.environ.get("gunicorn.socket"), "body_waits", False):
+    if body_waits():
         _read_form(length)
 
 

@@ -25,6 +25,7 @@ from itsdangerous import BadData, URLSafeTimedSerializer
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect
 
+from microsite.core.connection import body_waits
 from microsite.core.db import NotSent
 from microsite.core.exceptions import DomainError
 from microsite.core.forms import password_names
@@ -86,7 +87,7 @@ def keep() -> str | None:
     """The text of the form that this request posts, sealed for its member; None where it is nobody's or too long."""
     if request.method != "POST" or request.mimetype not in FORM_TYPES or not _from_this_site():
         return None
-    if request.content_length is None or request.content_length > BODY_MAX:
+    if body_waits() or (request.content_length or 0) > BODY_MAX:
         return None
     request.max_content_length = BODY_MAX
     left_out = password_names() | {"csrf_token"}

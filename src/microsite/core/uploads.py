@@ -17,6 +17,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder, NeedData
 
 from microsite.core.access import by_credential, check_csrf
+from microsite.core.connection import read_as_it_comes
 from microsite.core.exceptions import (
     BadRequest,
     FileTooLarge,
@@ -49,11 +50,7 @@ def _chunks() -> Iterator[bytes]:
     stream = request.environ["wsgi.input"]
     if expected is None and not request.environ.get("wsgi.input_terminated"):
         expected = 0
-    connection = request.environ.get("gunicorn.socket")
-    if connection is not None:
-        # An idle limit, never one for the whole.
-        connection.deadline = None
-        connection.settimeout(IDLE_SECONDS)
+    read_as_it_comes(IDLE_SECONDS)
     while expected is None or received < expected:
         try:
             chunk = stream.read(CHUNK if expected is None else min(CHUNK, expected - received))
