@@ -21,6 +21,7 @@ from microsite.core import (
     access,
     addresses,
     db,
+    document,
     headers,
     health,
     hosts,
@@ -131,6 +132,7 @@ def create_app(**overrides: Any) -> Application:
     realtime.init_app(app)
     sockets.init_app(app)
     health.init_app(app)
+    document.init_app(app)
     _register(app, enabled)
     access.open_to_all(app, "openapi.spec", *(name for name in app.view_functions if name.endswith("static")))
     if values["TRUSTED_PROXIES"]:

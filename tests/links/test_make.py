@@ -393,6 +393,6 @@ def test_the_token_stands_in_no_file(
         }
     assert made[0]["id"] in tables["links"]
     assert not [name for name, rows in tables.items() if any(secret in rows for secret in secrets)]
-    assert b"/l/<rest:token>" in (instance / "logs" / "microsite.log").read_bytes(), (
+    assert b"/l/<token:token>" in (instance / "logs" / "microsite.log").read_bytes(), (
         "the log tells requests by their rule"
     )

@@ -12,7 +12,14 @@ from flask_login import current_user
 from microsite.core import sessions
 from microsite.core.access import by_credential, public, requires, signed_in, without_csrf
 from microsite.core.db import atomic, db
-from microsite.core.exceptions import BadRequest, RecentSignInNeeded
+from microsite.core.document import describe
+from microsite.core.exceptions import (
+    Forbidden,
+    NotFound,
+    RateLimited,
+    RecentSignInNeeded,
+    Unauthorized,
+)
 from microsite.core.sessions import SessionRow, client_address
 from microsite.core.throttle import address_key
 
@@ -20,7 +27,8 @@ from . import credentials, services
 from .models import ApiKey
 from .schemas import KeyInput, KeysOutput, MeOutput, NewKeyOutput, TokenInput, TokenOutput
 
-api = APIBlueprint("auth", __name__, tag="Who")
+TAG = {"name": "Who", "description": "Access tokens, API keys, and whose they are."}
+api = APIBlueprint("auth", __name__, tag=TAG)
 
 
 def key_json(key: ApiKey) -> dict[str, Any]:
@@ -33,6 +41,7 @@ def key_json(key: ApiKey) -> dict[str, Any]:
 @api.post("/token")
 @public
 @without_csrf("it needs the password, and opens no browser session")
+@describe(Unauthorized, Forbidden, RateLimited)
 @api.input(TokenInput)
 @api.output(TokenOutput)
 def create_token(json_data: dict[str, Any]) -> Any:
@@ -46,11 +55,12 @@ def create_token(json_data: dict[str, Any]) -> Any:
 
 @api.delete("/token")
 @signed_in
+@describe(NotFound)
 @api.output({}, status_code=204)
 def delete_token() -> ResponseReturnValue:
     """End the access token that this is called with."""
     if g.get("credential") != "token":
-        raise BadRequest("This ends the access token that it is called with; it was called without one.")
+        raise NotFound("This ends the access token that it is called with; it was called without one.")
     with atomic():
         row = db.session.get(SessionRow, g.token_row_id)
         if row is not None:

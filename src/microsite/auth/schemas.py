@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from apiflask import Schema
 from marshmallow import validate
 from marshmallow.fields import Integer, List, Nested, String
 
-from microsite.core.schemas import Input, line, utc
+from microsite.core.schemas import Input, Output, Whole, line, utc
 
 
 class TokenInput(Input):
@@ -14,13 +13,13 @@ class TokenInput(Input):
     password = String(required=True, validate=validate.Length(1, 1024))
 
 
-class TokenOutput(Schema):
+class TokenOutput(Output):
     access_token = String()
     token_type = String()
     expires_in = Integer(metadata={"description": "Seconds"})
 
 
-class MeOutput(Schema):
+class MeOutput(Output):
     username = String()
     name = String()
     about = String()
@@ -37,16 +36,15 @@ class KeyInput(Input):
         allow_none=True,
         validate=validate.Length(1, 50),
     )
-    expires_in = Integer(
+    expires_in = Whole(
         load_default=None,
         allow_none=True,
-        strict=True,
         validate=validate.Range(60, 315_360_000),
         metadata={"description": "Seconds"},
     )
 
 
-class KeyOutput(Schema):
+class KeyOutput(Output):
     id = String()
     name = String()
     hint = String(metadata={"description": "The last four characters of the key"})
@@ -60,6 +58,6 @@ class NewKeyOutput(KeyOutput):
     key = String(metadata={"description": "The key itself, shown this once"})
 
 
-class KeysOutput(Schema):
+class KeysOutput(Output):
     items = List(Nested(KeyOutput))
     next_cursor = String(allow_none=True)

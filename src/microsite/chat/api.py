@@ -11,7 +11,8 @@ from flask_login import current_user
 
 from microsite.core.access import requires
 from microsite.core.db import atomic
-from microsite.core.exceptions import ValidationFailed
+from microsite.core.document import describe, json_answer
+from microsite.core.exceptions import Conflict, RateLimited, ValidationFailed
 from microsite.core.pages import absolute
 from microsite.core.paging import decode, encode, next_link
 from microsite.core.schemas import PageQuery
@@ -20,6 +21,7 @@ from . import queries, services
 from .policies import room_for
 from .queries import RoomView
 from .schemas import (
+    ChatEventOutput,
     ChatEventsOutput,
     EventsQuery,
     MessageInput,
@@ -31,7 +33,13 @@ from .schemas import (
     RoomsOutput,
 )
 
-api = APIBlueprint("chat", __name__, tag="Chat")
+TAG = {
+    "name": "Chat",
+    "description": "Rooms and their numbered logs. Socket.IO at `/socket.io` (WebSocket only, namespace `/chat`) tells the "
+    "same events sooner. They may arrive there out of order: sort them by `seq`, and ask `events?after=` where a "
+    "number is missing.",
+}
+api = APIBlueprint("chat", __name__, tag=TAG)
 
 
 def room_json(view: RoomView) -> dict[str, Any]:
@@ -55,9 +63,9 @@ def list_rooms(query_data: dict[str, Any]) -> Any:
 
 @api.post("/rooms")
 @requires("rooms:create")
+@describe(answers={200: json_answer("The direct room that was there already", RoomOutput)})
 @api.input(RoomInput)
 @api.output(RoomOutput, status_code=201)
-@api.doc(responses={200: "The direct room that was there already"})
 def open_room(json_data: dict[str, Any]) -> Any:
     """Open the direct room with a member: 201 when it is new, 200 when it was there."""
     with atomic():
@@ -88,8 +96,15 @@ def list_messages(room_id: str, query_data: dict[str, Any]) -> Any:
 
 @api.post("/rooms/<room_id>/messages")
 @requires("chat:use")
+@describe(
+    Conflict,
+    RateLimited,
+    answers={
+        201: json_answer("The event", ChatEventOutput),
+        200: json_answer("The first one, when this client_id came before", ChatEventOutput),
+    },
+)
 @api.input(MessageInput)
-@api.doc(responses={201: "The event", 200: "The first one, when this client_id came before"})
 def post_message(room_id: str, json_data: dict[str, Any]) -> ResponseReturnValue:
     """Send a message; the same client_id again answers with the first one."""
     with atomic():
@@ -104,7 +119,11 @@ def post_message(room_id: str, json_data: dict[str, Any]) -> ResponseReturnValue
 @api.input(EventsQuery, location="query")
 @api.output(ChatEventsOutput)
 def list_events(room_id: str, query_data: dict[str, Any]) -> Any:
-    """The log of a room after a number, waiting for something new if asked to."""
+    """The log of a room after a number, waiting for something new if asked to.
+
+    Up to 500 events, oldest first. `reset` says that the number is not of this log: load the messages anew, and go on
+    from `last_seq`.
+    """
     actor = current_user._get_current_object()
     return services.wait_for_events(actor, room_id, query_data["after"], query_data["wait"])
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from apiflask import Schema
 from marshmallow import validate
 from marshmallow.fields import Boolean, Integer, List, Nested, Raw, String
 
-from microsite.core.schemas import Input, PageQuery
+from microsite.core.schemas import SHOWN_LINES, Input, Output, PageQuery, Whole
 
 SEQ_MAX = 2**31 - 1
 
@@ -18,7 +17,7 @@ class RoomInput(Input):
     )
 
 
-class RoomOutput(Schema):
+class RoomOutput(Output):
     id = String()
     kind = String(validate=validate.OneOf(["direct", "room"]))
     name = String()
@@ -28,19 +27,22 @@ class RoomOutput(Schema):
     unread = Integer()
 
 
-class RoomsOutput(Schema):
+class RoomsOutput(Output):
     items = List(Nested(RoomOutput))
     next_cursor = String(allow_none=True)
 
 
 class MessageInput(Input):
     client_id = String(
-        required=True, metadata={"format": "uuid", "description": "Made by the client for this message"}
+        required=True,
+        metadata={"format": "uuid", "description": "A UUID that the client makes for this message"},
     )
-    body = String(required=True, metadata={"description": "1 to 10,000 characters"})
+    body = String(
+        required=True, metadata={"minLength": 1, "maxLength": 10_000, "pattern": SHOWN_LINES.regex.pattern}
+    )
 
 
-class ChatEventOutput(Schema):
+class ChatEventOutput(Output):
     seq = Integer()
     type = String()
     id = String()
@@ -65,7 +67,7 @@ class MessagesQuery(PageQuery):
     )
 
 
-class MessagesOutput(Schema):
+class MessagesOutput(Output):
     items = List(Nested(ChatEventOutput))
     next_cursor = String(allow_none=True)
 
@@ -79,11 +81,11 @@ class EventsQuery(Input):
     )
 
 
-class ChatEventsOutput(Schema):
+class ChatEventsOutput(Output):
     events = List(Nested(ChatEventOutput))
     last_seq = Integer()
     reset = Boolean()
 
 
 class ReadInput(Input):
-    seq = Integer(required=True, strict=True, validate=validate.Range(0, SEQ_MAX))
+    seq = Whole(required=True, validate=validate.Range(0, SEQ_MAX))

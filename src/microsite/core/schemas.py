@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import Any
 
 from apiflask import Schema
 from flask import current_app, request
 from marshmallow import RAISE, ValidationError, validate
-from marshmallow.fields import DateTime, Integer, String
+from marshmallow.fields import Boolean, DateTime, Integer, String
 
 from microsite.core.exceptions import TypeNotAllowed, ValidationFailed
 from microsite.core.forms import unprintable
@@ -18,6 +19,13 @@ class Input(Schema):
 
     class Meta:
         unknown = RAISE
+
+
+class Output(Schema):
+    """An answer: every field is always there, unless its metadata says `"optional": True`."""
+
+    def on_bind_field(self, field_name: str, field_obj: Any) -> None:  # noqa: ARG002 - marshmallow's signature
+        field_obj.required = not field_obj.metadata.get("optional")
 
 
 class PageQuery(Input):
@@ -31,24 +39,56 @@ class PageQuery(Input):
     )
 
 
+class Shown(validate.Regexp):
+    """The rule of `unprintable`; its pattern says the same to the document, but for half a pair, which is no text."""
+
+    def __init__(self, *, lines: bool) -> None:
+        self.lines = lines
+        unfit = [code for code in UNFIT_BELOW if unprintable(chr(code), lines=lines)]
+        runs = [list(run) for _, run in groupby(unfit, lambda code: code - unfit.index(code))]
+        characters = "".join(f"\\u{run[0]:04x}-\\u{run[-1]:04x}" for run in runs)
+        super().__init__(rf"\A[^{characters}]*\Z")
+
+    def __call__(self, value: str) -> str:  # type: ignore[override]
+        if unprintable(value, lines=self.lines):
+            raise ValidationError("This holds characters that cannot be shown.")
+        return value
+
+
+UNFIT_BELOW = range(0x3000)
+"""Where the characters are that cannot be shown."""
+SHOWN = Shown(lines=False)
+SHOWN_LINES = Shown(lines=True)
+
+
 def line(low: int, high: int) -> list[Any]:
     """Validators of a one-line text of `low` to `high` characters."""
-    return [validate.Length(low, high), _printable]
-
-
-def _printable(value: str) -> None:
-    if unprintable(value):
-        raise ValidationError("This holds characters that cannot be shown.")
+    return [validate.Length(low, high), SHOWN]
 
 
 def lines_of_text(low: int, high: int) -> list[Any]:
     """Validators of a text with line breaks of `low` to `high` characters."""
-    return [validate.Length(low, high), _printable_lines]
+    return [validate.Length(low, high), SHOWN_LINES]
 
 
-def _printable_lines(value: str) -> None:
-    if unprintable(value, lines=True):
-        raise ValidationError("This holds characters that cannot be shown.")
+class Whole(Integer):
+    """An integer as JSON has it: 3.0 is one (RFC 8259 knows numbers only), "3" and 3.5 are none."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(strict=True, **options)
+
+    def _validated(self, value: Any) -> Any:
+        whole = isinstance(value, float) and value.is_integer()
+        return super()._validated(int(value) if whole else value)
+
+
+class Flag(Boolean):
+    """true or false, and nothing that only looks like it."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> bool:  # noqa: ARG002 - marshmallow's signature
+        if not isinstance(value, bool):
+            raise self.make_error("invalid", input=value)
+        return value
 
 
 class UTC(DateTime):

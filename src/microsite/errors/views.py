@@ -42,7 +42,7 @@ bp = Blueprint(
 
 CODES = {
     400: "bad_request", 401: "unauthorized", 403: "forbidden", 404: "not_found", 405: "method_not_allowed",
-    406: "not_acceptable", 409: "conflict", 410: "gone", 413: "file_too_large", 415: "type_not_allowed",
+    406: "not_acceptable", 409: "conflict", 410: "gone", 412: "precondition_failed", 413: "file_too_large", 415: "type_not_allowed",
     416: "range_not_satisfiable", 422: "validation_failed", 429: "rate_limited", 500: "internal_error",
     503: "unavailable", 507: "quota_exceeded",
 }  # fmt: skip
@@ -55,7 +55,9 @@ SENTENCES = {
     406: "This page cannot be given in the form that was asked for.",
     409: "Something else was changed meanwhile.",
     410: "What was here is gone.",
+    412: "This was changed meanwhile.",
     413: "That was too large.",
+    414: "This address is too long.",
     415: "This kind of content is not accepted here.",
     416: "That part of the file does not exist.",
     422: "Some of the input is not valid.",

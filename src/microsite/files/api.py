@@ -11,6 +11,7 @@ from flask_login import current_user
 
 from microsite.core.access import requires, takes_uploads
 from microsite.core.db import atomic
+from microsite.core.document import FORM_OF_FILES, RAW_BODY, describe
 from microsite.core.pages import absolute
 from microsite.core.paging import next_link
 from microsite.core.schemas import PageQuery
@@ -21,7 +22,14 @@ from .models import StoredFile
 from .policies import file_for
 from .schemas import CreatedFilesOutput, FileChanges, FileOutput, FilesOutput
 
-api = APIBlueprint("files", __name__, tag="Files")
+TAG = {"name": "Files", "description": "The files of the member whose credential this is, and their bytes."}
+api = APIBlueprint("files", __name__, tag=TAG)
+
+
+UPLOADED = {
+    "description": "The file; with `Accept: text/plain` the address of its page",
+    "content": {"application/json": {"schema": FileOutput}, "text/plain": {"schema": {"type": "string"}}},
+}
 
 
 def file_json(file: StoredFile) -> dict[str, Any]:
@@ -47,6 +55,7 @@ def list_files(query_data: dict[str, Any]) -> Any:
 @api.post("/files")
 @requires("files:use")
 @takes_uploads
+@describe(body=FORM_OF_FILES)
 @api.output(CreatedFilesOutput, status_code=201)
 def upload_files() -> Any:
     """Upload any number of files as multipart parts named `file`; all are kept or none."""
@@ -62,7 +71,7 @@ def upload_files() -> Any:
 @api.put("/upload/<rest:name>", merge_slashes=False)
 @requires("files:use")
 @takes_uploads
-@api.doc(responses={201: "The file; with `Accept: text/plain` its page's address"})
+@describe(body=RAW_BODY, body_required=False, answers={201: UPLOADED})
 def upload_file(name: str) -> ResponseReturnValue:
     """Upload the raw body as one file, for `curl -T`."""
     actor = current_user._get_current_object()
@@ -86,7 +95,7 @@ def get_file(file_id: str) -> Any:
 
 @api.get("/files/<file_id>/content")
 @requires("files:use")
-@api.doc(responses={200: "The bytes", 206: "One range of them"})
+@describe(sends_file=True)
 def content(file_id: str) -> Response:
     """The bytes of a file; Range and ETag work."""
     return services.send_file(file_for(current_user, file_id))

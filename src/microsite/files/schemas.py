@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from apiflask import Schema
 from marshmallow.fields import Integer, List, Nested, String
 
-from microsite.core.schemas import Input, utc
+from microsite.core.schemas import Input, Output, utc
 
 
-class FileOutput(Schema):
+class FileOutput(Output):
     id = String()
     name = String()
     size = Integer(metadata={"description": "Bytes"})
@@ -20,12 +19,12 @@ class FileOutput(Schema):
     content_url = String()
 
 
-class FilesOutput(Schema):
+class FilesOutput(Output):
     items = List(Nested(FileOutput))
     next_cursor = String(allow_none=True)
 
 
-class CreatedFilesOutput(Schema):
+class CreatedFilesOutput(Output):
     items = List(Nested(FileOutput))
 
 

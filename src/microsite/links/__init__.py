@@ -6,7 +6,7 @@ from microsite.config import Setting, choice, duration, integer, optional
 from microsite.core.feature import Feature, NavEntry, Task
 from microsite.core.identity import Role
 
-from . import queries, recipient, services, webhooks  # noqa: F401 - `recipient` adds its views to `bp`
+from . import names, queries, recipient, services, webhooks  # noqa: F401 - `recipient` adds its views to `bp`
 from .api import api
 from .invitations import INVITATIONS
 from .views import bp, share_action
@@ -16,6 +16,7 @@ feature = Feature(
     summary="Links that expire",
     bp=bp,
     api=api,
+    setup=names.setup,
     nav=(NavEntry(label="Links", endpoint="links.index", icon="link-45deg", permission="links:use"),),
     settings=(
         Setting(

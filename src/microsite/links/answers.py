@@ -7,14 +7,38 @@ from typing import Any
 
 from flask import request, url_for
 
+from microsite.core.document import BINARY, PAGE, json_answer
 from microsite.core.exceptions import BadRequest, TypeNotAllowed, ValidationFailed
 from microsite.core.pages import absolute
 
 from .models import Kind, Link
 from .opening import Opened
 from .receiving import Receiver
+from .schemas import OPENED, BeforeOutput, ReceivedOutput
 
 FIELDS = ("password", "proof")
+BEFORE = {
+    200: {
+        "description": "What may be known before",
+        "content": {"application/json": {"schema": BeforeOutput}, **PAGE},
+    }
+}
+TO_PAGE = {"description": "To the page of what was opened, for browsers"}
+CLAIMED = {
+    200: {
+        "description": "What the link hands out",
+        "content": {
+            "application/json": {"schema": {"oneOf": [*OPENED]}},
+            "application/zip": {"schema": BINARY},
+            **PAGE,
+        },
+    },
+    303: TO_PAGE,
+}
+ZIP = {200: {"description": "A zip", "content": {"application/zip": {"schema": BINARY}}}}
+RECEIVED = {201: json_answer("How many were kept", ReceivedOutput), 303: TO_PAGE}
+
+"""What the document says of these answers."""
 
 
 @dataclass(frozen=True)

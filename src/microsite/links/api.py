@@ -11,7 +11,8 @@ from flask_login import current_user
 
 from microsite.core.access import requires
 from microsite.core.db import atomic
-from microsite.core.exceptions import ValidationFailed
+from microsite.core.document import describe
+from microsite.core.exceptions import Conflict, ValidationFailed
 from microsite.core.identity import Role
 from microsite.core.pages import absolute
 from microsite.core.paging import next_link
@@ -25,7 +26,8 @@ from .policies import link_for
 from .schemas import LinkChanges, LinkEventsOutput, LinkInput, LinkOutput, LinksOutput, NewLinkOutput
 from .services import Encrypted, Terms, UploadRequest
 
-api = APIBlueprint("links", __name__, tag="Links")
+TAG = {"name": "Links", "description": "Links that hand out files and notes, or take files in."}
+api = APIBlueprint("links", __name__, tag=TAG)
 THINGS = ("files", "text", "encrypted", "upload", "invitation")
 
 
@@ -42,6 +44,7 @@ def link_json(link: Link, items: list[SharedItem] | None = None) -> dict[str, An
 
 @api.post("/links")
 @requires("links:use")
+@describe(body_required=True)
 @api.input(LinkInput)
 @api.output(NewLinkOutput, status_code=201)
 def create_link(json_data: dict[str, Any]) -> Any:
@@ -110,6 +113,7 @@ def list_events(link_id: str, query_data: dict[str, Any]) -> Any:
 
 @api.patch("/links/<link_id>")
 @requires("links:use")
+@describe(Conflict)
 @api.input(LinkChanges)
 @api.output(LinkOutput)
 def change_link(link_id: str, json_data: dict[str, Any]) -> Any:

@@ -1,12 +1,13 @@
-"""Public names of links: what can be one, and what nobody may take."""
+"""Addresses of links: what can be a token, what a public name, and what nobody may take."""
 
 from __future__ import annotations
 
 import re
 
-from flask import current_app
+from flask import Flask, current_app
 from sqlalchemy import func, select
 
+from microsite.core.addresses import Rest
 from microsite.core.db import db
 from microsite.core.exceptions import ValidationFailed
 from microsite.core.identity import User
@@ -17,6 +18,16 @@ RESERVED = frozenset(
     "login logout mail new news official people privacy register report root security setup share site staff static "
     "status support system t terms upload uploads www zip".split()
 )
+
+
+class Token(Rest):
+    """`/l/<token:token>`: whatever stands there, but for the addresses below a ticket, which have methods of their own."""
+
+    regex = r"(?!t/[^/]*/(?:all|end|report|send)$)(?!t/[^/]*/(?:i|send)/)(?s:.*)"
+
+
+def setup(app: Flask) -> None:
+    app.url_map.converters["token"] = Token
 
 
 def checked_name(actor: User, name: str) -> str:

@@ -15,11 +15,14 @@ from flask_login import current_user
 
 from microsite.core.access import public, takes_uploads, wants_json, without_csrf
 from microsite.core.db import atomic, db, writes_on_get
+from microsite.core.document import FORM_OF_FILES, RAW_BODY, describe
 from microsite.core.downloads import may_show
 from microsite.core.exceptions import (
     BadRequest,
+    Conflict,
     DomainError,
     Forbidden,
+    Gone,
     NotFound,
     RateLimited,
     Unauthorized,
@@ -33,7 +36,7 @@ from microsite.core.throttle import address_key
 from microsite.core.uploads import receive_body, receive_form
 
 from . import opening
-from .answers import Given, before_json, json_body, opened_json
+from .answers import BEFORE, CLAIMED, RECEIVED, ZIP, Given, before_json, json_body, opened_json
 from .exceptions import WordWrong
 from .forms import OpenLink, ReportLink
 from .history import Visitor, record_page
@@ -41,6 +44,7 @@ from .invitations import INVITATIONS
 from .models import Kind, Link
 from .queries import items_of, provider
 from .receiving import Receiver, files_left
+from .schemas import OpeningInput
 from .views import bp
 
 BY_ADDRESS = "knowing the address is the right to open it, and no session is used or made"
@@ -72,11 +76,15 @@ def keep_private(response: Response) -> Response:
 # --- before the claim --------------------------------------------------------------------------------------------
 
 
-@bp.get("/l/<rest:token>", merge_slashes=False)
+@bp.get("/l/<token:token>", merge_slashes=False)
 @public
 @writes_on_get("one page_opened for each link, address and hour")
+@describe(Gone, tag="Links", answers=BEFORE)
 def open_link(token: str) -> ResponseReturnValue:
-    """Say who sends something and what opening it does; spends nothing."""
+    """Say who sends something and what opening it does; spends nothing.
+
+    With `Accept: application/json` it answers JSON, else a page.
+    """
     link = opening.find_open(token)
     if link.kind == Kind.INVITATION:
         INVITATIONS.role(token)
@@ -105,11 +113,18 @@ def hold_word(token: str) -> str:
 # --- the claim ---------------------------------------------------------------------------------------------------
 
 
-@bp.post("/l/<rest:token>", merge_slashes=False)
+@bp.post("/l/<token:token>", merge_slashes=False)
 @public
 @without_csrf(BY_ADDRESS)
+@describe(
+    Gone, Unauthorized, Forbidden, RateLimited, ValidationFailed,
+    tag="Links", body={"application/json": OpeningInput}, body_required=False, answers=CLAIMED,
+)  # fmt: skip
 def claim(token: str) -> ResponseReturnValue:
-    """Open the link: check password and proof, spend a use, and hand out a ticket; with Accept: application/zip, all files."""
+    """Open the link: check password and proof, spend a use, and hand out a ticket.
+
+    With `Accept: application/json` it answers JSON, with `application/zip` all files, else a page. 401 spends no use.
+    """
     refuse_unasked()
     wants_zip = request.accept_mimetypes.best == "application/zip"
     as_json = not wants_zip and wants_json()
@@ -250,6 +265,7 @@ def _previews(found: opening.Opened) -> dict[str, Any]:
 @bp.get("/l/t/<ticket>/all")
 @public
 @writes_on_get("the maker is told of each download")
+@describe(Gone, tag="Links", answers=ZIP)
 def download_all(ticket: str) -> ResponseReturnValue:
     """Give everything as one zip."""
     found = _by_ticket(ticket)
@@ -261,8 +277,12 @@ def download_all(ticket: str) -> ResponseReturnValue:
 @bp.get("/l/t/<ticket>/i/<item_id>")
 @public
 @writes_on_get("the maker is told of each download")
+@describe(Gone, NotFound, tag="Links", sends_file=True)
 def download(ticket: str, item_id: str) -> ResponseReturnValue:
-    """Give the bytes of one thing; Range works and costs no further use. With `?inline` it is shown where that is safe."""
+    """Give the bytes of one file of an opened link; Range works and costs no further use.
+
+    With `?inline` it is shown where that is safe.
+    """
     return opening.send_item(_by_ticket(ticket), item_id, visitor(), inline="inline" in request.args)
 
 
@@ -277,12 +297,14 @@ def end_ticket(ticket: str) -> ResponseReturnValue:
     return render_template("links/done.html", heading="Forgotten", words="What you opened is closed here.")
 
 
+@bp.post("/l/t/<ticket>/send")
 @bp.post("/l/t/<ticket>/send/")
 @public
 @takes_uploads
 @without_csrf(BY_ADDRESS)
+@describe(Gone, Forbidden, Conflict, ValidationFailed, tag="Links", body=FORM_OF_FILES, answers=RECEIVED)
 def send_in(ticket: str) -> ResponseReturnValue:
-    """Take the files of a sender's form."""
+    """Take the files of a sender's form, as parts named `file`."""
     refuse_unasked()
     receiver = _receiver(ticket)
     try:
@@ -322,6 +344,7 @@ def _send_page(ticket: str, problem: str) -> str:
 @public
 @takes_uploads
 @without_csrf(BY_ADDRESS)
+@describe(Gone, Forbidden, Conflict, tag="Links", body=RAW_BODY, body_required=False, answers=RECEIVED)
 def send_one(ticket: str, name: str) -> ResponseReturnValue:
     """Take one file as a raw body."""
     refuse_unasked()

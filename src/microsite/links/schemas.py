@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from apiflask import Schema
 from marshmallow import validate
 from marshmallow.fields import Boolean, Integer, List, Nested, String
 
 from microsite.core.identity import Role
-from microsite.core.schemas import Input, line, lines_of_text, utc
+from microsite.core.schemas import Flag, Input, Output, Whole, line, lines_of_text, utc
 
 from .forms import TEXT_MAX
 from .models import Kind, State
+from .services import USES_MAX
 
 CIPHERTEXT_MAX = (TEXT_MAX * 4 + 28) * 4 // 3 + 4
 """A text of four bytes a character with nonce and tag, in base64url."""
@@ -29,9 +29,8 @@ class EncryptedInput(Input):
 class UploadInput(Input):
     """What outsiders may send in."""
 
-    max_files = Integer(strict=True, load_default=20, validate=validate.Range(1, 1000))
-    max_size = Integer(
-        strict=True,
+    max_files = Whole(load_default=20, validate=validate.Range(1, 1000))
+    max_size = Whole(
         load_default=None,
         allow_none=True,
         validate=validate.Range(1, 2**50),
@@ -54,27 +53,19 @@ class LinkInput(Input):
     encrypted = Nested(EncryptedInput)
     upload = Nested(UploadInput)
     invitation = Nested(InvitationInput)
-    expires_in = Integer(strict=True, validate=validate.Range(1, 10**10), metadata={"description": "Seconds"})
-    max_uses = Integer(
-        strict=True,
+    expires_in = Whole(validate=validate.Range(1, 10**10), metadata={"description": "Seconds"})
+    max_uses = Whole(
         allow_none=True,
-        validate=validate.Range(1, 10**9),
+        validate=validate.Range(1, USES_MAX),
         metadata={"description": "null: unlimited until expiry"},
     )
     password = String(validate=validate.Length(1, 1024))
     title = String(validate=line(0, 120))
     note = String(validate=lines_of_text(0, 1000))
-    notify = Boolean(
-        truthy={True}, falsy={False}, metadata={"description": "Tell the maker of openings by mail"}
-    )
-    show_items = Boolean(
-        truthy={True}, falsy={False}, metadata={"description": "Names and sizes show before opening"}
-    )
-    hold = Boolean(
-        truthy={True}, falsy={False}, metadata={"description": "The reader must hold the button of the page"}
-    )
-    shorten_to = Integer(
-        strict=True,
+    notify = Flag(metadata={"description": "Tell the maker of openings by mail"})
+    show_items = Flag(metadata={"description": "Names and sizes show before opening"})
+    hold = Flag(metadata={"description": "The reader must hold the button of the page"})
+    shorten_to = Whole(
         validate=validate.Range(60, 10**8),
         metadata={"description": "Seconds that the link has left after its first opening"},
     )
@@ -86,21 +77,82 @@ class LinkInput(Input):
 
 
 class LinkChanges(Input):
-    expires_in = Integer(
-        strict=True, validate=validate.Range(1, 10**10), metadata={"description": "Seconds from now"}
-    )
-    max_uses = Integer(strict=True, validate=validate.Range(1, 10**9))
-    notify = Boolean(truthy={True}, falsy={False})
+    expires_in = Whole(validate=validate.Range(1, 10**10), metadata={"description": "Seconds from now"})
+    max_uses = Whole(validate=validate.Range(1, USES_MAX))
+    notify = Flag()
 
 
-class LinkItemOutput(Schema):
+class OpeningInput(Input):
+    """What a recipient shows."""
+
+    password = String(allow_none=True)
+    proof = String(allow_none=True, metadata={"description": "Of an encrypted note: docs/encrypted-notes.md"})
+
+
+class BeforeOutput(Output):
+    """What may be known of a link before it is opened."""
+
+    has_password = Boolean()
+    encrypted = Boolean(metadata={"optional": True})
+
+
+class OpenedFileOutput(Output):
+    name = String()
+    size = Integer(metadata={"description": "Bytes"})
+    media_type = String()
+    sha256 = String()
+    url = String(metadata={"description": "Gives the bytes for 15 minutes, in as many ranges as wanted"})
+
+
+class OpenedFilesOutput(Output):
+    kind = String(validate=validate.Equal("files"))
+    files = List(Nested(OpenedFileOutput))
+
+
+class OpenedTextOutput(Output):
+    kind = String(validate=validate.Equal("text"))
+    text = String()
+
+
+class OpenedCiphertextOutput(Output):
+    kind = String(validate=validate.Equal("text"))
+    ciphertext = String()
+
+
+class OpenedUploadOutput(Output):
+    kind = String(validate=validate.Equal("upload"))
+    max_size = Integer(metadata={"description": "Bytes"})
+    types = List(String())
+    files_left = Integer()
+    url = String(metadata={"description": "Takes files: POST a form, or PUT one below it"})
+
+
+class OpenedInvitationOutput(Output):
+    kind = String(validate=validate.Equal("invitation"))
+    url = String()
+
+
+OPENED = (
+    OpenedFilesOutput,
+    OpenedTextOutput,
+    OpenedCiphertextOutput,
+    OpenedUploadOutput,
+    OpenedInvitationOutput,
+)
+
+
+class ReceivedOutput(Output):
+    received = Integer(metadata={"description": "Files that were kept"})
+
+
+class LinkItemOutput(Output):
     id = String()
     name = String()
     size = Integer(metadata={"description": "Bytes"})
     media_type = String()
 
 
-class LinkOutput(Schema):
+class LinkOutput(Output):
     id = String()
     kind = String(validate=validate.OneOf([kind.value for kind in Kind]))
     title = String()
@@ -117,16 +169,19 @@ class LinkOutput(Schema):
 class NewLinkOutput(LinkOutput):
     url = String(metadata={"description": "The link itself, shown this once"})
     webhook_secret = String(
-        metadata={"description": "What requests to the webhook are signed with; only with one"}
+        metadata={
+            "description": "What requests to the webhook are signed with; only with one",
+            "optional": True,
+        }
     )
 
 
-class LinksOutput(Schema):
+class LinksOutput(Output):
     items = List(Nested(LinkOutput))
     next_cursor = String(allow_none=True)
 
 
-class LinkEventOutput(Schema):
+class LinkEventOutput(Output):
     type = String()
     time = utc()
     address = String()
@@ -134,6 +189,6 @@ class LinkEventOutput(Schema):
     detail = String(metadata={"description": "The thing concerned, such as the name of a file"})
 
 
-class LinkEventsOutput(Schema):
+class LinkEventsOutput(Output):
     items = List(Nested(LinkEventOutput))
     next_cursor = String(allow_none=True)
