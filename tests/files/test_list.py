@@ -31,7 +31,7 @@ def test_api_pages_by_cursor(app: Any, make_key: Callable[..., dict[str, str]]) 
     third = client.get(f"/api/v1/files?limit=3&cursor={second.json['next_cursor']}", headers=key)
     assert names(third) == ["0.txt"]
     assert third.json["next_cursor"] is None
-    assert "Link" not in third.headers
+    assert 'rel="next"' not in third.headers["Link"]
 
 
 def test_a_full_last_page_has_no_next(app: Any, make_key: Callable[..., dict[str, str]]) -> None:
@@ -68,13 +68,17 @@ def test_page_shows_page_size_rows(
     older = re.search(r'href="(/files/\?cursor=[^"]+)"', client.get("/files/").get_data(as_text=True))
     assert older
     assert shown(older[1]) == ["1", "0"]
-    assert "cursor=" not in client.get(older[1]).get_data(as_text=True)
+    last = client.get(older[1]).get_data(as_text=True)
+    assert "Older</a>" not in last
+    newer = re.search(r'href="(/files/\?cursor=[^"]+)">Newer</a>', last)
+    assert newer
+    assert shown(newer[1]) == ["4", "3", "2"]
     assert client.get("/files/?cursor=nonsense").status_code == 422
 
 
 def test_empty_list(anna: Any) -> None:
     assert "Drop files here" in anna.get("/files/").get_data(as_text=True)
-    assert anna.get("/api/v1/files").json == {"items": [], "next_cursor": None}
+    assert anna.get("/api/v1/files").json == {"items": [], "next_cursor": None, "prev_cursor": None}
 
 
 def test_rename_changes_the_type_and_the_time(app: Any, make_key: Callable[..., dict[str, str]]) -> None:

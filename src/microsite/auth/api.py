@@ -20,6 +20,8 @@ from microsite.core.exceptions import (
     RecentSignInNeeded,
     Unauthorized,
 )
+from microsite.core.paging import listed
+from microsite.core.schemas import PageQuery
 from microsite.core.sessions import SessionRow, client_address
 from microsite.core.throttle import address_key
 
@@ -81,10 +83,12 @@ def me() -> Any:
 
 @api.get("/keys")
 @requires("account:manage")
+@api.input(PageQuery, location="query")
 @api.output(KeysOutput)
-def list_keys() -> Any:
+def list_keys(query_data: dict[str, Any]) -> Any:
     """The member's API keys, newest first, without their secrets."""
-    return {"items": [key_json(key) for key in credentials.keys_of(current_user)], "next_cursor": None}
+    page = credentials.keys_page(current_user, query_data["limit"], query_data["cursor"])
+    return listed(page, [key_json(key) for key in page.items], limit=query_data["limit"])
 
 
 @api.post("/keys")

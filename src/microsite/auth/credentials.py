@@ -20,6 +20,7 @@ from microsite.core.db import db
 from microsite.core.exceptions import Forbidden, NotFound, Unauthorized, ValidationFailed
 from microsite.core.feature import registry
 from microsite.core.identity import User
+from microsite.core.paging import Listing, Page
 from microsite.core.sessions import SEEN_EVERY, SessionRow, client_address, hashed, why_over
 from microsite.extensions import login_manager
 
@@ -184,6 +185,16 @@ def create_key(
     db.session.flush()
     current_app.logger.info("API key created", extra={"user": actor.username, "key": key.public_id})
     return secret, key
+
+
+KEYS: Listing[ApiKey] = Listing(
+    "keys", select(ApiKey).where(ApiKey.user_id == bindparam("user_id")), ApiKey.id
+)
+
+
+def keys_page(user: User, limit: int, cursor: str | None) -> Page[ApiKey]:
+    """A page of a member's keys, newest first."""
+    return KEYS.page(limit, cursor, user_id=user.id)
 
 
 def keys_of(user: User) -> list[ApiKey]:

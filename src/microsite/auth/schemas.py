@@ -5,7 +5,7 @@ from __future__ import annotations
 from marshmallow import validate
 from marshmallow.fields import Integer, List, Nested, String
 
-from microsite.core.schemas import Input, Output, Whole, line, utc
+from microsite.core.schemas import Input, ListOutput, Output, Whole, line, utc
 
 
 class TokenInput(Input):
@@ -58,6 +58,5 @@ class NewKeyOutput(KeyOutput):
     key = String(metadata={"description": "The key itself, shown this once"})
 
 
-class KeysOutput(Output):
+class KeysOutput(ListOutput):
     items = List(Nested(KeyOutput))
-    next_cursor = String(allow_none=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from apiflask import APIBlueprint
-from flask import make_response, url_for
+from flask import make_response
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
 
@@ -13,8 +13,7 @@ from microsite.core.access import requires
 from microsite.core.db import atomic
 from microsite.core.document import describe, json_answer
 from microsite.core.exceptions import Conflict, RateLimited, ValidationFailed
-from microsite.core.pages import absolute
-from microsite.core.paging import decode, encode, next_link
+from microsite.core.paging import listed
 from microsite.core.schemas import PageQuery
 
 from . import queries, services
@@ -56,9 +55,8 @@ def room_json(view: RoomView) -> dict[str, Any]:
 def list_rooms(query_data: dict[str, Any]) -> Any:
     """The member's rooms, newest first."""
     page = queries.rooms_of(current_user, query_data["limit"], query_data["cursor"])
-    following = absolute(url_for("api.chat.list_rooms", limit=query_data["limit"], cursor=page.next_cursor))
     items = [room_json(view) for view in queries.views_of(page.items, current_user)]
-    return {"items": items, "next_cursor": page.next_cursor}, 200, next_link(following, page.next_cursor)
+    return listed(page, items, limit=query_data["limit"])
 
 
 @api.post("/rooms")
@@ -81,17 +79,13 @@ def open_room(json_data: dict[str, Any]) -> Any:
 def list_messages(room_id: str, query_data: dict[str, Any]) -> Any:
     """Messages of a room: newest first, or after a number oldest first."""
     before, after, limit = query_data["before"], query_data["after"], query_data["limit"]
-    if query_data["cursor"]:
-        before = decode(query_data["cursor"])
     if before is not None and after is not None:
         raise ValidationFailed({"after": ["before and after exclude each other."]})
-    found, more = queries.messages(room_for(current_user, room_id), before=before, after=after, limit=limit)
-    last = found[-1]["seq"] if found and more else None
-    place = {"after": last} if after is not None else {"before": last}
-    following = absolute(url_for("api.chat.list_messages", room_id=room_id, limit=limit, **place))
-    cursor = encode(last) if last is not None and after is None else None
-    headers = next_link(following, str(last) if last is not None else None)
-    return {"items": found, "next_cursor": cursor}, 200, headers
+    room = room_for(current_user, room_id)
+    page = queries.messages(room, limit, query_data["cursor"], before=before, after=after)
+    items = [queries.event_json(event, sender) for event, sender, _ in page.items]
+    # `after` says the order, so it stays in the addresses of the pages beside this one
+    return listed(page, items, limit=limit, **({} if after is None else {"after": after}))
 
 
 @api.post("/rooms/<room_id>/messages")

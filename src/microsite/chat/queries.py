@@ -15,7 +15,16 @@ from microsite.core.paging import Listing, Page
 from .models import ChatEvent, Membership, Room
 
 ROOMS: Listing[Room] = Listing(
-    select(Room).join(Membership).where(Membership.user_id == bindparam("user_id")), Room.id
+    "rooms", select(Room).join(Membership).where(Membership.user_id == bindparam("user_id")), Room.id
+)
+_MESSAGES = (
+    select(ChatEvent, User.username, ChatEvent.seq)
+    .outerjoin(User, User.id == ChatEvent.sender_id)
+    .where(ChatEvent.room_id == bindparam("room_id"), ChatEvent.type == "message")
+)
+MESSAGES: Listing[Any] = Listing("messages", _MESSAGES, ChatEvent.seq)
+MESSAGES_OLDEST_FIRST: Listing[Any] = Listing(
+    "messages, oldest first", _MESSAGES, ChatEvent.seq, oldest_first=True
 )
 GONE = "deleted member"
 EVENTS_MAX, EVENTS_STEP, CHARACTERS_MAX = 500, 20, 200_000
@@ -121,17 +130,11 @@ def events_after(room: Room, after: int, limit: int = EVENTS_MAX) -> list[dict[s
 
 
 def messages(
-    room: Room, *, before: int | None, after: int | None, limit: int
-) -> tuple[list[dict[str, Any]], bool]:
-    """Messages before a number (newest first) or after one (oldest first), and whether there are more."""
-    conditions = [ChatEvent.type == "message"]
-    if before is not None:
-        conditions.append(ChatEvent.seq < before)
-    if after is not None:
-        conditions.append(ChatEvent.seq > after)
-    order = ChatEvent.seq if after is not None else ChatEvent.seq.desc()
-    rows = db.session.execute(_event_rows(room, *conditions).order_by(order).limit(limit + 1)).all()
-    return [event_json(event, sender) for event, sender in rows[:limit]], len(rows) > limit
+    room: Room, limit: int, cursor: str | None, *, before: int | None, after: int | None
+) -> Page[Any]:
+    """A page of messages: newest first, all or those before a number; oldest first after a number."""
+    listing = MESSAGES if after is None else MESSAGES_OLDEST_FIRST
+    return listing.page(limit, cursor, start=before if after is None else after, room_id=room.id)
 
 
 def event_json(event: ChatEvent, sender: str | None) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from marshmallow import validate
 from marshmallow.fields import Boolean, Integer, List, Nested, Raw, String
 
-from microsite.core.schemas import SHOWN_LINES, Input, Output, PageQuery, Whole
+from microsite.core.schemas import SHOWN_LINES, Input, ListOutput, Output, PageQuery, Whole
 
 SEQ_MAX = 2**31 - 1
 
@@ -27,9 +27,8 @@ class RoomOutput(Output):
     unread = Integer()
 
 
-class RoomsOutput(Output):
+class RoomsOutput(ListOutput):
     items = List(Nested(RoomOutput))
-    next_cursor = String(allow_none=True)
 
 
 class MessageInput(Input):
@@ -67,9 +66,8 @@ class MessagesQuery(PageQuery):
     )
 
 
-class MessagesOutput(Output):
+class MessagesOutput(ListOutput):
     items = List(Nested(ChatEventOutput))
-    next_cursor = String(allow_none=True)
 
 
 class EventsQuery(Input):

@@ -28,6 +28,13 @@ class Output(Schema):
         field_obj.required = not field_obj.metadata.get("optional")
 
 
+class ListOutput(Output):
+    """A page of a list; `items` stands in the shape of each list."""
+
+    next_cursor = String(allow_none=True)
+    prev_cursor = String(allow_none=True)
+
+
 class PageQuery(Input):
     """The query of a list."""
 
@@ -35,7 +42,9 @@ class PageQuery(Input):
         load_default=50, validate=validate.Range(1, 100), metadata={"description": "Rows, at most 100"}
     )
     cursor = String(
-        load_default=None, validate=validate.Length(1, 200), metadata={"description": "From `next_cursor`"}
+        load_default=None,
+        validate=validate.Length(1, 200),
+        metadata={"description": "From `next_cursor` or `prev_cursor`"},
     )
 
 

@@ -13,7 +13,7 @@ from microsite.core.access import requires, takes_uploads
 from microsite.core.db import atomic
 from microsite.core.document import FORM_OF_FILES, RAW_BODY, describe
 from microsite.core.pages import absolute
-from microsite.core.paging import next_link
+from microsite.core.paging import listed
 from microsite.core.schemas import PageQuery
 from microsite.core.uploads import receive_body, receive_form
 
@@ -47,9 +47,7 @@ def file_json(file: StoredFile) -> dict[str, Any]:
 def list_files(query_data: dict[str, Any]) -> Any:
     """The member's files, newest first."""
     page = queries.files_of(current_user, query_data["limit"], query_data["cursor"])
-    following = absolute(url_for("api.files.list_files", limit=query_data["limit"], cursor=page.next_cursor))
-    answer = {"items": [file_json(file) for file in page.items], "next_cursor": page.next_cursor}
-    return answer, 200, next_link(following, page.next_cursor)
+    return listed(page, [file_json(file) for file in page.items], limit=query_data["limit"])
 
 
 @api.post("/files")

@@ -14,7 +14,9 @@ from microsite.core.paging import Listing, Page
 from .models import FileUsage, StoredFile
 
 FILES: Listing[Any] = Listing(
-    select(*StoredFile.__table__.c).where(StoredFile.owner_id == bindparam("owner_id")), StoredFile.id
+    "files",
+    select(*StoredFile.__table__.c).where(StoredFile.owner_id == bindparam("owner_id")),
+    StoredFile.id,
 )
 USED_BYTES = select(FileUsage.used_bytes).where(FileUsage.user_id == bindparam("owner_id"))
 """Built once, since every list page runs it."""

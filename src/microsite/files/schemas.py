@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marshmallow.fields import Integer, List, Nested, String
 
-from microsite.core.schemas import Input, Output, utc
+from microsite.core.schemas import Input, ListOutput, Output, utc
 
 
 class FileOutput(Output):
@@ -19,9 +19,8 @@ class FileOutput(Output):
     content_url = String()
 
 
-class FilesOutput(Output):
+class FilesOutput(ListOutput):
     items = List(Nested(FileOutput))
-    next_cursor = String(allow_none=True)
 
 
 class CreatedFilesOutput(Output):

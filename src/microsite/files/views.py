@@ -17,6 +17,7 @@ from microsite.core.exceptions import DomainError, ValidationFailed
 from microsite.core.feature import registry
 from microsite.core.headers import content_policy
 from microsite.core.pages import icon
+from microsite.core.paging import neighbours
 from microsite.core.uploads import receive_form
 
 from . import queries, services
@@ -49,9 +50,9 @@ def sharers() -> list[Any]:
 
 def _list(problem: str | None = None) -> str:
     page = queries.files_of(current_user, current_app.config["PAGE_SIZE"], request.args.get("cursor"))
-    older = url_for("files.index", cursor=page.next_cursor) if page.next_cursor else None
+    base = url_for("files.index")
     return render_template(
-        "files/index.html", files=page.items, older=older, base=url_for("files.index"), problem=problem, sharers=sharers(),
+        "files/index.html", files=page.items, beside=neighbours(page, base), base=base, problem=problem, sharers=sharers(),
         used=queries.used_bytes(current_user), quota=current_app.config["USER_QUOTA"],
     )  # fmt: skip
 

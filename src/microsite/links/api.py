@@ -15,7 +15,7 @@ from microsite.core.document import describe
 from microsite.core.exceptions import Conflict, ValidationFailed
 from microsite.core.identity import Role
 from microsite.core.pages import absolute
-from microsite.core.paging import next_link
+from microsite.core.paging import listed
 from microsite.core.passwords import hash_password
 from microsite.core.schemas import PageQuery
 from microsite.core.sharing import SharedItem
@@ -81,13 +81,8 @@ def _larger_thing(
 def list_links(query_data: dict[str, Any]) -> Any:
     """The member's links, newest first, without their tokens."""
     page = queries.links_of(current_user, query_data["limit"], query_data["cursor"])
-    following = absolute(url_for("api.links.list_links", limit=query_data["limit"], cursor=page.next_cursor))
     items = queries.items_of_all(page.items)
-    answer = {
-        "items": [link_json(link, items[link.id]) for link in page.items],
-        "next_cursor": page.next_cursor,
-    }
-    return answer, 200, next_link(following, page.next_cursor)
+    return listed(page, [link_json(link, items[link.id]) for link in page.items], limit=query_data["limit"])
 
 
 @api.get("/links/<link_id>")
@@ -105,10 +100,7 @@ def get_link(link_id: str) -> Any:
 def list_events(link_id: str, query_data: dict[str, Any]) -> Any:
     """What happened to a link, newest first."""
     page = queries.events_of(link_for(current_user, link_id), query_data["limit"], query_data["cursor"])
-    following = absolute(
-        url_for("api.links.list_events", link_id=link_id, limit=query_data["limit"], cursor=page.next_cursor)
-    )
-    return {"items": page.items, "next_cursor": page.next_cursor}, 200, next_link(following, page.next_cursor)
+    return listed(page, page.items, limit=query_data["limit"])
 
 
 @api.patch("/links/<link_id>")

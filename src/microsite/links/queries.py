@@ -20,10 +20,12 @@ from .models import Kind, Link, LinkEvent, LinkReport, LinkTicket, State
 
 NEWS_FOR = timedelta(days=7)
 LINKS: Listing[Link] = Listing(
-    select(Link).options(selectinload(Link.items)).where(Link.owner_id == bindparam("owner_id")), Link.id
+    "links",
+    select(Link).options(selectinload(Link.items)).where(Link.owner_id == bindparam("owner_id")),
+    Link.id,
 )
 EVENTS: Listing[LinkEvent] = Listing(
-    select(LinkEvent).where(LinkEvent.link_id == bindparam("link_id")), LinkEvent.id
+    "link events", select(LinkEvent).where(LinkEvent.link_id == bindparam("link_id")), LinkEvent.id
 )
 
 

@@ -6,7 +6,7 @@ from marshmallow import validate
 from marshmallow.fields import Boolean, Integer, List, Nested, String
 
 from microsite.core.identity import Role
-from microsite.core.schemas import Flag, Input, Output, Whole, line, lines_of_text, utc
+from microsite.core.schemas import Flag, Input, ListOutput, Output, Whole, line, lines_of_text, utc
 
 from .forms import TEXT_MAX
 from .models import Kind, State
@@ -176,9 +176,8 @@ class NewLinkOutput(LinkOutput):
     )
 
 
-class LinksOutput(Output):
+class LinksOutput(ListOutput):
     items = List(Nested(LinkOutput))
-    next_cursor = String(allow_none=True)
 
 
 class LinkEventOutput(Output):
@@ -189,6 +188,5 @@ class LinkEventOutput(Output):
     detail = String(metadata={"description": "The thing concerned, such as the name of a file"})
 
 
-class LinkEventsOutput(Output):
+class LinkEventsOutput(ListOutput):
     items = List(Nested(LinkEventOutput))
-    next_cursor = String(allow_none=True)

@@ -20,6 +20,7 @@ from microsite.core.db import atomic
 from microsite.core.exceptions import Conflict, NotFound, RateLimited, Unavailable, ValidationFailed
 from microsite.core.identity import Role
 from microsite.core.pages import absolute, for_seconds
+from microsite.core.paging import neighbours
 from microsite.core.passwords import hash_password
 
 from . import mailing, queries, services, webhooks
@@ -70,7 +71,7 @@ def index() -> ResponseReturnValue:
         "links/index.html", links=page.items, base=url_for("links.index"), down=queries.taken_down(page.items),
         called={link.id: queries.called(link, items[link.id]) for link in page.items},
         states={link.id: queries.state_of(link, items[link.id]) for link in page.items},
-        older=url_for("links.index", cursor=page.next_cursor) if page.next_cursor else None,
+        beside=neighbours(page, url_for("links.index")),
         soon=soon(), form=Confirm(),
         reports=queries.count_reported() if current_user.may("links:moderate") else 0,
     )  # fmt: skip
@@ -290,10 +291,10 @@ def _show(link: Link, change: ChangeLink, status: int = 200) -> ResponseReturnVa
         change.expires_in.data = next(
             (life.value for life in lives if int(life.value) > left), lives[-1].value if lives else None
         )
-    page = queries.events_of(link, 100, request.args.get("cursor"))
+    page = queries.events_of(link, current_app.config["PAGE_SIZE"], request.args.get("cursor"))
     return render_template(
         "links/show.html", link=link, items=items, state=queries.state_of(link, items), events=page.items,
-        older=url_for("links.show", link_id=link.public_id, cursor=page.next_cursor) if page.next_cursor else None,
+        beside=neighbours(page, url_for("links.show", link_id=link.public_id)),
         form=Confirm(), change=change, url=link_url(link.name) if link.name and link.state_at(clock.now()) is State.OPEN else None,
         called=queries.called(link, items), soon=soon(), down=bool(queries.taken_down([link])), pages=queries.pages_of(link), webhook_secret=webhooks.secret_of(link) if link.webhook else None,
     ), status  # fmt: skip
