@@ -72,6 +72,10 @@ def rules(app: Any, *methods: str) -> list[tuple[str, Any]]:
     return sorted(found, key=lambda pair: (pair[1].rule, pair[0]))
 
 
+OF_TOKENS = {"api.auth.get_token"}
+"""What is there only for an access token, not for a session."""
+
+
 def lists(app: Any, role: Role = Role.MEMBER) -> list[str]:
     """Paths of the GET routes that take no value and are open to members of this role."""
     permissions = app.extensions["microsite"].permissions
@@ -80,7 +84,11 @@ def lists(app: Any, role: Role = Role.MEMBER) -> list[str]:
         access = getattr(app.view_functions[endpoint], "access", None)
         return access is None or not access.permission or permissions[access.permission].rank <= role.rank
 
-    return [rule.rule for _, rule in rules(app, "GET") if not rule.arguments and open_to_role(rule.endpoint)]
+    return [
+        rule.rule
+        for _, rule in rules(app, "GET")
+        if not rule.arguments and rule.endpoint not in OF_TOKENS and open_to_role(rule.endpoint)
+    ]
 
 
 def belongs_to(feature: Feature, endpoint: str) -> bool:

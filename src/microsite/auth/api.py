@@ -25,9 +25,9 @@ from microsite.core.schemas import PageQuery
 from microsite.core.sessions import SessionRow, client_address
 from microsite.core.throttle import address_key
 
-from . import credentials, services
+from . import access_tokens, credentials, services
 from .models import ApiKey
-from .schemas import KeyInput, KeysOutput, MeOutput, NewKeyOutput, TokenInput, TokenOutput
+from .schemas import ClaimsOutput, KeyInput, KeysOutput, MeOutput, NewKeyOutput, TokenInput, TokenOutput
 
 TAG = {"name": "Who", "description": "Access tokens, API keys, and whose they are."}
 api = APIBlueprint("auth", __name__, tag=TAG)
@@ -47,12 +47,23 @@ def key_json(key: ApiKey) -> dict[str, Any]:
 @api.input(TokenInput)
 @api.output(TokenOutput)
 def create_token(json_data: dict[str, Any]) -> Any:
-    """Exchange name and password for an access token of 15 minutes."""
+    """Exchange name and password for an access token: of 15 minutes, or of as many seconds as asked for."""
     user = services.verify(json_data["username"], json_data["password"], address_key(client_address()))
     login_id = user.login_id
     with atomic():
-        token, life = credentials.issue_token(user, login_id)
-    return {"access_token": token, "token_type": "Bearer", "expires_in": life}
+        token = access_tokens.issue_token(user, login_id, json_data["expires_in"])
+    return {"access_token": token, "token_type": "Bearer", "expires_in": json_data["expires_in"]}
+
+
+@api.get("/token")
+@signed_in
+@describe(NotFound)
+@api.output(ClaimsOutput)
+def get_token() -> Any:
+    """The claims of the access token that this is called with."""
+    if g.get("credential") != "token":
+        raise NotFound("This shows the access token that it is called with; it was called without one.")
+    return g.token_claims
 
 
 @api.delete("/token")

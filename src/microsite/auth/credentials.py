@@ -1,7 +1,6 @@
 """Credentials in the Authorization header: API keys, access tokens, and a key as the password of HTTP Basic (RFC 7617).
 
-An API key is `mst_` and 256 random bits; an access token is a JWT (RFC 7519) of 15 minutes whose id is a session row,
-so that it ends with "sign out everywhere".
+An API key is `mst_` and 256 random bits. Access tokens are in `access_tokens`.
 """
 
 from __future__ import annotations
@@ -11,9 +10,9 @@ import secrets
 from collections.abc import Callable
 from datetime import timedelta
 
-import jwt
 from flask import Flask, Request, current_app, g
 from sqlalchemy import Select, bindparam, or_, select, update
+from werkzeug.datastructures import Authorization
 
 from microsite.core.clock import now
 from microsite.core.db import db
@@ -21,26 +20,20 @@ from microsite.core.exceptions import Forbidden, NotFound, Unauthorized, Validat
 from microsite.core.feature import registry
 from microsite.core.identity import User
 from microsite.core.paging import Listing, Page
-from microsite.core.sessions import SEEN_EVERY, SessionRow, client_address, hashed, why_over
+from microsite.core.sessions import SEEN_EVERY
 from microsite.extensions import login_manager
 
+from .access_tokens import TokenRefused, checked_token
 from .models import ApiKey
 
 KEY_PREFIX = "mst_"
-TOKEN_LIFE = timedelta(minutes=15)
-ALGORITHM = "HS256"
 KEYS_MAX = 50
 KEY_WITH_USER = (
     select(ApiKey, User)
     .join(User, User.id == ApiKey.user_id)
     .where(ApiKey.secret_hash == bindparam("digest"))
 )
-TOKEN_WITH_USER = (
-    select(SessionRow, User)
-    .join(User, User.id == SessionRow.user_id)
-    .where(SessionRow.id_hash == bindparam("id_hash"), SessionRow.kind == "token")
-)
-"""Built once, since every request of a program runs one of them."""
+"""Built once, since every request of a program runs it."""
 
 
 def setup(app: Flask) -> None:
@@ -66,26 +59,55 @@ def _by_session(login_id: str) -> User | None:
     return _usable(user)
 
 
+class KeyRefused(Unauthorized):
+    """An API key that opens nothing."""
+
+    challenge = 'Bearer error="invalid_token"'
+
+    def __init__(self) -> None:
+        super().__init__("This key is not valid. It was deleted, has ended, or was not copied whole.")
+
+
 def _by_header(request: Request) -> User | None:
+    """Who the header opens for; None without one, and at addresses that ask for none. Raises Unauthorized."""
     given = request.authorization
     if given is None or not request.path.startswith("/api/"):
         return None
+    try:
+        return _by_authorization(given)
+    except Unauthorized:
+        g._login_user = login_manager.anonymous_user()  # whoever asks later, such as the log, asks in vain
+        access = getattr(current_app.view_functions.get(request.endpoint or ""), "access", None)
+        if access is None or access.public:
+            return None
+        raise
+
+
+def _by_authorization(given: Authorization) -> User | None:
     if given.type == "basic":
-        user = by_secret(given.password or "")
-        return user if user is not None and user.username_key == (given.username or "").lower() else None
+        user = _by_key(given.password or "")
+        if user.username_key != (given.username or "").lower():
+            raise KeyRefused()
+        return user
     if given.type == "bearer" and given.token:
-        return by_secret(given.token)
+        return _by_secret(given.token)
     return None
 
 
-def by_secret(secret: str) -> User | None:
-    """The member whom this API key or access token opens for; remembers credential and scopes for this request."""
+def _by_secret(secret: str) -> User:
+    """The user whom this API key or access token opens for; remembers credential and scopes for this request.
+
+    Raises Unauthorized.
+    """
     return _by_key(secret) if secret.startswith(KEY_PREFIX) else _by_token(secret)
 
 
 def for_socket(secret: str) -> tuple[User | None, int | None, Callable[[], bool]]:
     """What a live connection needs: the member, the session row behind a token, and whether a key is still good."""
-    user = by_secret(secret)
+    try:
+        user = _by_secret(secret)
+    except Unauthorized:
+        user = None
     row_id = g.get("token_row_id")
     digest = hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
     return user, row_id, lambda: row_id is not None or db.session.scalar(_live_key(digest)) is not None
@@ -96,66 +118,28 @@ def _live_key(digest: str) -> Select[int]:
     return select(ApiKey.id).where(ApiKey.secret_hash == digest, ends)
 
 
-def _by_key(secret: str) -> User | None:
+def _by_key(secret: str) -> User:
     digest = hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
     found = db.session.execute(KEY_WITH_USER, {"digest": digest}).first()
     if found is None:
-        return None
+        raise KeyRefused()
     key, user = found
     moment = now()
-    if key.expires_at is not None and key.expires_at <= moment:
-        return None
+    if (key.expires_at is not None and key.expires_at <= moment) or _usable(user) is None:
+        raise KeyRefused()
     if key.used_at is None or moment - key.used_at >= SEEN_EVERY:
         with db.engine.begin() as connection:  # like a session's `seen`: on its own, at most once a minute
             connection.execute(update(ApiKey).where(ApiKey.id == key.id).values(used_at=moment))
     g.credential, g.scopes = "key", key.scope_list
-    return _usable(user)
+    return user
 
 
-def _by_token(token: str) -> User | None:
-    row = token_row(token)
-    if row is None:
-        return None
-    g.credential, g.token_row_id = "token", row.id
-    return _usable(db.session.get(User, row.user_id))
-
-
-def token_row(token: str) -> SessionRow | None:
-    """The live row behind an access token; its member is loaded with it."""
-    try:
-        claims = jwt.decode(
-            token, _signing_key(), algorithms=[ALGORITHM], options={"require": ["exp", "jti", "sub"]}
-        )
-    except (jwt.InvalidTokenError, UnicodeError):
-        return None
-    found = db.session.execute(TOKEN_WITH_USER, {"id_hash": hashed(claims["jti"])}).first()
-    return found[0] if found is not None and why_over(found[0], now()) is None else None
-
-
-def _signing_key() -> bytes:
-    return hashlib.sha256(b"access token " + current_app.config["SECRET_KEY"].encode()).digest()
-
-
-def issue_token(user: User, login_id: str) -> tuple[str, int]:
-    """An access token and its life in seconds, inside the present transaction.
-
-    `login_id` is that under which the password was checked. Raises Unauthorized when it was rotated since.
-    """
-    if user.login_id != login_id:
-        raise Unauthorized("The password was changed just now. Sign in with the new one.")
-    token_id, moment = secrets.token_urlsafe(24), now()
-    expires = moment + TOKEN_LIFE
-    db.session.add(
-        SessionRow(
-            id_hash=hashed(token_id),
-            kind="token",
-            user_id=user.id,
-            expires_at=expires,
-            address=client_address(),
-        )
-    )
-    claims = {"sub": user.login_id, "jti": token_id, "iat": moment, "exp": expires}
-    return jwt.encode(claims, _signing_key(), ALGORITHM), int(TOKEN_LIFE.total_seconds())
+def _by_token(token: str) -> User:
+    row, user, claims = checked_token(token)
+    if _usable(user) is None:
+        raise TokenRefused("revoked")
+    g.credential, g.token_row_id, g.token_claims = "token", row.id, claims
+    return user
 
 
 def create_key(

@@ -7,16 +7,35 @@ from marshmallow.fields import Integer, List, Nested, String
 
 from microsite.core.schemas import Input, ListOutput, Output, Whole, line, utc
 
+from .access_tokens import LIFE_MAX, LIFE_MIN, LIFE_SECONDS
+
 
 class TokenInput(Input):
     username = String(required=True, validate=line(1, 254))
     password = String(required=True, validate=validate.Length(1, 1024))
+    expires_in = Whole(
+        load_default=LIFE_SECONDS,
+        validate=validate.Range(LIFE_MIN, LIFE_MAX),
+        metadata={"description": "Seconds"},
+    )
 
 
 class TokenOutput(Output):
     access_token = String()
     token_type = String()
     expires_in = Integer(metadata={"description": "Seconds"})
+
+
+class ClaimsOutput(Output):
+    """What an access token says (RFC 7519)."""
+
+    iss = String()
+    aud = String()
+    sub = String()
+    jti = String()
+    iat = Integer(metadata={"description": "Seconds since 1970"})
+    exp = Integer(metadata={"description": "Seconds since 1970"})
+    username = String()
 
 
 class MeOutput(Output):

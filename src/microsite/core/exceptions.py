@@ -5,6 +5,7 @@
     ├── Unauthorized 401
     ├── Forbidden 403 ── RecentSignInNeeded
     ├── NotFound 404     ├── Conflict 409    ├── Gone 410
+    ├── PreconditionFailed 412
     ├── FileTooLarge 413     ├── TypeNotAllowed 415
     ├── ValidationFailed 422 ├── RateLimited 429  ├── Unavailable 503
     └── QuotaExceeded 507    └── StorageFull 507
@@ -64,14 +65,19 @@ class UploadIncomplete(BadRequest):
 
 
 class Unauthorized(DomainError):
-    """Nobody is signed in, or the credential is not valid."""
+    """Nobody is signed in, or the credential is not valid; `challenge` says by which scheme (RFC 9110, RFC 6750)."""
 
     status = 401
     code = "unauthorized"
+    challenge = 'Bearer realm="microsite"'
 
     def __init__(self, detail: str = "Sign in to see this.", code: str = "unauthorized") -> None:
         super().__init__(detail)
         self.code = code
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"WWW-Authenticate": self.challenge}
 
 
 class Forbidden(DomainError):
@@ -112,6 +118,13 @@ class Gone(DomainError):
 
     status = 410
     code = "gone"
+
+
+class PreconditionFailed(DomainError):
+    """What the client knows of the object is not true any more (If-Match, If-Unmodified-Since)."""
+
+    status = 412
+    code = "precondition_failed"
 
 
 class FileTooLarge(DomainError):

@@ -103,8 +103,6 @@ def domain_error(error: DomainError) -> ResponseReturnValue:
     errors = error.errors if isinstance(error, ValidationFailed) else None
     response = respond(error.status, error.code, error.detail, errors=errors)
     response.headers.extend(error.headers)
-    if error.status == HTTPStatus.UNAUTHORIZED:
-        response.headers["WWW-Authenticate"] = 'Bearer realm="microsite"'
     return response
 
 
