@@ -62,7 +62,7 @@ def test_a_note_is_shared_and_read_once(anna: Computer, outsider: Computer, encr
             incomplete = outsider.run("get", cut)
             assert incomplete.returncode == 1
             assert "incomplete" in incomplete.stderr
-    assert outsider.done("get", link) == NOTE + "\n"
+    assert outsider.done("get", link) == NOTE
     again = outsider.run("get", link)
     assert (again.returncode, again.stdout) == (1, "")
     assert "Traceback" not in again.stderr
@@ -102,7 +102,7 @@ def test_a_password_is_checked_before_anything_is_spent(anna: Computer, outsider
     link = anna.done("share", "--text", NOTE, "--password-stdin", stdin="open sesame\n").strip()
     for arguments, typed in (((), ""), (("--password-stdin",), "wrong\n")):
         assert outsider.run("get", link, *arguments, stdin=typed).returncode == 1
-    assert outsider.done("get", link, "--password-stdin", stdin="open sesame\n") == NOTE + "\n"
+    assert outsider.done("get", link, "--password-stdin", stdin="open sesame\n") == NOTE
 
 
 def test_the_site_s_ceilings_hold_here_too(anna: Computer, site: object) -> None:

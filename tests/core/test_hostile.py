@@ -110,3 +110,12 @@ def test_an_old_password_under_way_does_not_survive_a_reset(app: Any, make_user:
     changed.set()
     thread.join()
     assert answers == [401]
+
+
+@pytest.mark.parametrize("path", ["/api/v1/token", "/api/v1/keys", "/l/some-token"])
+@pytest.mark.parametrize("body", ['{"name": }', "[", "{'a': 1}", "\x00"])
+def test_malformed_json_is_told_that_it_is_none(app: Any, make_key: Any, path: str, body: str) -> None:
+    headers = make_key("anna") | {"Accept": "application/json"}
+    answer = app.test_client().post(path, data=body, content_type="application/json", headers=headers)
+    assert (answer.status_code, answer.json["code"]) == (400, "bad_request")
+    assert answer.json["detail"].startswith("The body is not valid JSON")

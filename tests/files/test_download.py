@@ -168,3 +168,31 @@ def test_visitors_are_asked_to_sign_in_and_come_back(app: Any, file: dict[str, A
         assert answer.headers["Location"] == f"/auth/login?next=/files/{file['id']}{door}"
     content = app.test_client().get(f"/api/v1/files/{file['id']}/content")
     assert (content.status_code, content.json["code"]) == (401, "unauthorized")
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"If-Match": '"other"'}, 412),
+        ({"If-Match": 'W/"{sha256}"'}, 412),
+        ({"If-Match": '"other"', "If-None-Match": '"{sha256}"'}, 412),
+        ({"If-Match": '"{sha256}"'}, 200),
+        ({"If-Match": "*"}, 200),
+        ({"If-Match": '"{sha256}"', "If-None-Match": '"{sha256}"'}, 304),
+        ({"If-Match": '"{sha256}"', "If-Range": '"{sha256}"', "Range": "bytes=0-0"}, 206),
+        ({"If-Match": '"other"', "Range": "bytes=99-"}, 412),
+        ({"If-Unmodified-Since": "Sat, 01 Jan 2000 00:00:00 GMT"}, 412),
+        ({"If-Unmodified-Since": "Sat, 01 Jan 2000 00:00:00 GMT", "If-Match": "*"}, 200),
+        ({"If-Unmodified-Since": "Fri, 01 Jan 2100 00:00:00 GMT"}, 200),
+        ({"If-Unmodified-Since": "nonsense"}, 200),
+    ],
+    ids=str,
+)
+def test_preconditions_come_first(app: Any, make_key: Any, headers: dict[str, str], status: int) -> None:
+    client, key = app.test_client(), make_key("anna")
+    file = put(client, key, "a.txt", b"hello")
+    asked = {name: value.replace("{sha256}", file["sha256"]) for name, value in headers.items()}
+    answer = client.get(f"/api/v1/files/{file['id']}/content", headers=key | asked, buffered=True)
+    assert answer.status_code == status
+    if status == 412:
+        assert answer.json["code"] == "precondition_failed"

@@ -101,6 +101,11 @@ def _line() -> str:
     return sys.stdin.readline().rstrip("\r\n")
 
 
+def _print_note(text: str) -> None:
+    """The note exactly as it is; on a terminal the prompt gets a line of its own."""
+    click.echo(text, nl=sys.stdout.isatty())
+
+
 def _show(value: Any) -> None:
     def plain(found: Any) -> Any:
         if is_dataclass(found) and not isinstance(found, type):
@@ -296,7 +301,7 @@ def get(link: str, output: Path | None, password_stdin: bool, as_json: bool) -> 
         if todo is None:
             opened = _open(site, link, password)
             if opened.text is not None:
-                _show({"text": opened.text}) if as_json else click.echo(opened.text)
+                _show({"text": opened.text}) if as_json else _print_note(opened.text)
                 return
             if not opened.files:
                 _stop(Exception("This link hands out nothing; open it in a browser."), 1)

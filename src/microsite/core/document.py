@@ -180,7 +180,7 @@ def _described_alone(app: Any, rule: Rule, view: Any) -> Fragment:
     """The operation of a view that has neither an input nor an output shape."""
     summary, _, rest = (view.__doc__ or "").partition("\n")
     tag = view.described.tag or app.blueprints[rule.endpoint.rpartition(".")[0]].tag["name"]
-    operation = {"tags": [tag], "summary": summary, "parameters": [], "responses": {}}
+    operation: Fragment = {"tags": [tag], "summary": summary, "parameters": [], "responses": {}}
     return operation | ({"description": inspect.cleandoc(rest)} if rest.strip() else {})
 
 

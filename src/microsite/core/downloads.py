@@ -25,7 +25,7 @@ from werkzeug.wsgi import FileWrapper
 from zipstream import ZipStream
 
 from microsite.core.db import release
-from microsite.core.exceptions import NotFound
+from microsite.core.exceptions import NotFound, PreconditionFailed
 from microsite.core.names import clean_name
 from microsite.core.sharing import Watched
 from microsite.core.slots import Holder, Slot, take_slot
@@ -77,7 +77,7 @@ def _range(size: int, etag: str, modified: datetime) -> tuple[int, int] | None:
     if asked is None or asked.units != "bytes" or len(asked.ranges) != 1:
         return None
     if "If-Range" in request.headers and is_resource_modified(
-        request.environ, etag=etag, last_modified=modified, ignore_if_range=False
+        _without_if_match(request.environ), etag=etag, last_modified=modified, ignore_if_range=False
     ):
         return None
     start, end = asked.ranges[0]
@@ -86,6 +86,23 @@ def _range(size: int, etag: str, modified: datetime) -> tuple[int, int] | None:
     if start >= size:
         raise ValueError
     return start, min(end or size, size) - 1
+
+
+def _check_preconditions(etag: str, modified: datetime) -> None:
+    """What comes before all other conditions (RFC 9110 section 13.2.2). Raises PreconditionFailed."""
+    if request.if_match:
+        if not request.if_match.is_strong(etag.strip('"')) and not request.if_match.star_tag:
+            raise PreconditionFailed("This is not the file that you know; it was changed meanwhile.")
+    elif (
+        request.if_unmodified_since is not None
+        and modified.replace(microsecond=0) > request.if_unmodified_since
+    ):
+        raise PreconditionFailed("This was changed after the time that you gave.")
+
+
+def _without_if_match(environ: dict[str, Any]) -> dict[str, Any]:
+    """Werkzeug takes an If-Match that fails for "unmodified"; it was looked at before."""
+    return {name: value for name, value in environ.items() if name != "HTTP_IF_MATCH"}
 
 
 def send_object(
@@ -99,7 +116,7 @@ def send_object(
     inline: bool = False,
     watched: Watched | None = None,
 ) -> Response:
-    """Answer GET or HEAD with an object's bytes: whole, one range (206), unchanged (304) or impossible (416).
+    """Answer GET or HEAD with an object's bytes: whole, one range (206), unchanged (304), impossible (416) or not the one known (412).
 
     The caller has checked the policy. `inline` shows types from the safe list; all others are downloads. A `watched`
     one is asked every few seconds whether it may go on, and told when the object's end was handed over.
@@ -118,7 +135,8 @@ def send_object(
         "Last-Modified": http_date(modified),
     }
     release()
-    if not is_resource_modified(request.environ, etag=etag, last_modified=modified):
+    _check_preconditions(etag, modified)
+    if not is_resource_modified(_without_if_match(request.environ), etag=etag, last_modified=modified):
         del headers["Content-Type"]
         return Response(status=304, headers=headers)
     try:

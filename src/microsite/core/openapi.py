@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
+from json import JSONDecodeError
 from typing import Any
 
 from apiflask import APIFlask, Schema
 from apispec.ext.marshmallow import MarshmallowPlugin
 from apispec.ext.marshmallow.common import make_schema_key, resolve_schema_instance
+from flask import Request
+
+from microsite.core.exceptions import BadRequest, TypeNotAllowed
+
+
+class JsonRequest(Request):
+    """A request that says what is wrong with its JSON."""
+
+    def on_json_loading_failed(self, e: ValueError | None) -> Any:
+        """Raises BadRequest; TypeNotAllowed where the body does not even say that it is JSON."""
+        if e is None:
+            raise TypeNotAllowed(
+                f"This takes application/json, not {self.mimetype or 'a body without a type'}."
+            )
+        if not isinstance(e, JSONDecodeError | UnicodeDecodeError):
+            raise e
+        where = f" (line {e.lineno}, column {e.colno})" if isinstance(e, JSONDecodeError) else ""
+        raise BadRequest(f"The body is not valid JSON{where}.") from None
 
 
 class Application(APIFlask):
     """APIFlask registers a schema again when it was met inside another one before; this one looks first."""
+
+    request_class = JsonRequest
 
     def log_exception(self, exc_info: Any) -> None:
         """Flask's own would log the path, and with it the token of a link."""

@@ -129,8 +129,9 @@ class Listing(Generic[Row]):
         values = parameters | {"listing_limit": limit + 1}
         if place is not None:
             values["listing_place"] = min(place.number, PLACE_MAX)
-        result = db.session.execute(statement, values)
-        return result.scalars().all() if self._of_models else result.all()
+        result: Any = db.session.execute(statement, values)
+        rows: Sequence[Row] = result.scalars().all() if self._of_models else result.all()
+        return rows
 
     def _beside(self, seal: _Seal, row: Row, *, back: bool = False) -> str:
         return seal.seal(Place(getattr(row, self._key), back))

@@ -113,7 +113,7 @@ def utc(**options: Any) -> UTC:
 
 
 def check_request() -> None:
-    """Refuse unknown query parameters (422) and bodies that are not JSON (415), for every address of the API."""
+    """Refuse unknown query parameters (422) and bodies that are not JSON (400, 415), for every address of the API."""
     view = current_app.view_functions.get(request.endpoint or "")
     spec: dict[str, Any] = getattr(view, "_spec", {})
     known = {
@@ -129,3 +129,5 @@ def check_request() -> None:
     if "body" in spec and has_body and not request.is_json:
         given = request.mimetype or "no type"
         raise TypeNotAllowed(f"This address takes application/json, not {given}.")
+    if "body" in spec and has_body:
+        request.get_json()  # webargs reads it again, but has no sentence for what is no JSON

@@ -8,7 +8,7 @@ from typing import Any
 from flask import request, url_for
 
 from microsite.core.document import BINARY, PAGE, json_answer
-from microsite.core.exceptions import BadRequest, TypeNotAllowed, ValidationFailed
+from microsite.core.exceptions import TypeNotAllowed, ValidationFailed
 from microsite.core.pages import absolute
 
 from .models import Kind, Link
@@ -58,9 +58,7 @@ def json_body() -> Given:
         raise TypeNotAllowed(
             f"This takes application/json, not {request.mimetype or 'a body without a type'}."
         )
-    body = request.get_json(silent=True)
-    if body is None:
-        raise BadRequest("The body is not valid JSON.")
+    body = request.get_json()
     if not isinstance(body, dict):
         raise ValidationFailed({"body": ["The body must be an object."]})
     unknown = sorted(set(body) - set(FIELDS))
