@@ -124,6 +124,8 @@ def test_only_true_and_false_are_flags(app: Any, make_key: Any, looks_like_it: o
         ("POST", "/l/t/x/all", 405),
         ("GET", "/l/t/x/send", 405),
         ("GET", "/l/t/x/y", 410),
+        ("GET", "/l/t/x/i/", 410),
+        ("GET", "/l/t//all", 410),
         ("PUT", "/l/x", 405),
     ],
 )

@@ -8,7 +8,7 @@ from typing import Any
 from flask import request, url_for
 
 from microsite.core.document import BINARY, PAGE, json_answer
-from microsite.core.exceptions import TypeNotAllowed, ValidationFailed
+from microsite.core.exceptions import BadRequest, TypeNotAllowed, ValidationFailed
 from microsite.core.pages import absolute
 
 from .models import Kind, Link
@@ -59,6 +59,8 @@ def json_body() -> Given:
             f"This takes application/json, not {request.mimetype or 'a body without a type'}."
         )
     body = request.get_json()
+    if body is None:
+        raise BadRequest("The body is null; it must be an object.")
     if not isinstance(body, dict):
         raise ValidationFailed({"body": ["The body must be an object."]})
     unknown = sorted(set(body) - set(FIELDS))

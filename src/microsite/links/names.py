@@ -23,7 +23,7 @@ RESERVED = frozenset(
 class Token(Rest):
     """`/l/<token:token>`: whatever stands there, but for the addresses below a ticket, which have methods of their own."""
 
-    regex = r"(?!t/[^/]*/(?:all|end|report|send)$)(?!t/[^/]*/(?:i|send)/)(?s:.*)"
+    regex = r"(?!t/[^/]+/(?:all|end|report|send/?|i/[^/]+)$)(?!t/[^/]+/send/(?s:.))(?s:.*)"
 
 
 def setup(app: Flask) -> None:
