@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import Any
 
 import click
@@ -42,7 +42,7 @@ from microsite.core.feature import Feature, Registry, Task
 from microsite.core.identity import Anonymous, Role, User
 from microsite.core.openapi import Application
 from microsite.core.throttle import RestingMemory
-from microsite.extensions import bcrypt, bootstrap, limiter, login_manager, mail, migrate
+from microsite.extensions import bcrypt, limiter, login_manager, mail, migrate
 
 FEATURES = (
     "errors",
@@ -115,7 +115,6 @@ def create_app(**overrides: Any) -> Application:
         limiter
     }  # else it asks on every request for limits of routes, of which we have none
     limiter.init_app(app)
-    bootstrap.init_app(app)
     sessions.SqlSession().init_app(app)
     login_manager.anonymous_user = Anonymous
 
@@ -161,8 +160,6 @@ def _configure(app: Application, values: dict[str, Any]) -> None:
         values,
         BCRYPT_HANDLE_LONG_PASSWORDS=True,  # never to be changed: existing hashes depend on it
         BCRYPT_LOG_ROUNDS=4 if values["ENV"] == "testing" else 12,
-        BOOTSTRAP_SERVE_LOCAL=True,
-        BOOTSTRAP_VERSION=metadata.version("bootstrap-flask"),
         MAIL_SERVER=values["MAIL_SERVER"],
         RATELIMIT_STORAGE_URI=values["REDIS_URL"] or RestingMemory.ADDRESS,
         RATELIMIT_STORAGE_OPTIONS={"wrap_exceptions": True},

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from flask_bcrypt import Bcrypt
-from flask_bootstrap import Bootstrap5
 from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
 from flask_login import LoginManager
@@ -43,4 +42,3 @@ csrf = CSRFProtect()
 session = Session()
 limiter = Limiter(key_func=get_remote_address)
 socketio = SocketIO()
-bootstrap = Bootstrap5()

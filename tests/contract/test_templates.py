@@ -17,7 +17,7 @@ SHELL = {
     for path in (SOURCE / "templates").rglob("*")
     if path.is_file()
 }
-OPEN_ENDPOINTS = ("home", "static", "bootstrap.static")
+OPEN_ENDPOINTS = ("home", "static")
 NAMES = [feature.name for feature in known_features()]
 
 

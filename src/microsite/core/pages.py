@@ -21,9 +21,7 @@ from microsite.core.feature import registry
 @cache
 def _icon_paths() -> dict[str, str]:
     """Name to drawing of every icon of Bootstrap's own set."""
-    sprite = (
-        files("flask_bootstrap").joinpath("static/bootstrap5/icons/bootstrap-icons.svg").read_text("utf-8")
-    )
+    sprite = files("microsite").joinpath("static/vendor/bootstrap-icons.svg").read_text("utf-8")
     found = re.findall(r'<symbol[^>]*?id="([a-z0-9-]+)"[^>]*>(.*?)</symbol>', sprite, re.DOTALL)
     wanted = current_app.config["ICONS"]
     return {name: drawing.strip() for name, drawing in found if name in wanted}
@@ -46,7 +44,7 @@ def icon(name: str, size: int = 16) -> Markup:
     `{{ 'gear' | icon }}` is drawn once, when the template is compiled.
     """
     drawing = _icon_paths()[name]
-    return Markup(  # noqa: S704 - the drawing comes from an installed package, name and size from our templates
+    return Markup(  # noqa: S704 - the drawing comes from our own package, name and size from our templates
         f'<svg class="icon" width="{size}" height="{size}" viewBox="0 0 16 16" fill="currentColor" aria-hidden="true" focusable="false">{drawing}</svg>'
     )
 
@@ -109,9 +107,6 @@ def _version_static(app: Flask) -> None:
     def stamp(endpoint: str, values: dict[str, Any]) -> None:
         name = values.get("filename")
         if name is None or "v" in values or not endpoint.endswith("static") or name in IMPORTED:
-            return
-        if endpoint == "bootstrap.static":
-            values["v"] = app.config["BOOTSTRAP_VERSION"]
             return
         if name not in stamps or app.debug:
             file = root / name
