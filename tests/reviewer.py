@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -76,5 +77,8 @@ class ReviewingClient(FlaskClient):
         page = response.mimetype == "text/html" and response.status_code not in range(300, 400)
         download = "attachment" in response.headers.get("Content-Disposition", "")
         if page and not download and response.request.method not in ("HEAD", "OPTIONS"):
-            review(response.get_data(as_text=True), f"{response.request.method} {response.request.path}")
+            data = response.get_data()
+            if response.headers.get("Content-Encoding") == "gzip":
+                data = gzip.decompress(data)
+            review(data.decode(), f"{response.request.method} {response.request.path}")
         return response

@@ -20,6 +20,7 @@ from microsite.config import ConfigError, Setting
 from microsite.core import (
     access,
     addresses,
+    compression,
     db,
     document,
     headers,
@@ -35,6 +36,7 @@ from microsite.core import (
     sessions,
     slots,
     sockets,
+    static,
     storage,
     tokens,
 )
@@ -118,6 +120,7 @@ def create_app(**overrides: Any) -> Application:
     sessions.SqlSession().init_app(app)
     login_manager.anonymous_user = Anonymous
 
+    compression.init_app(app)
     hosts.init_app(
         app
     )  # the order of these is the order of a request: host, rights and size and form token, view
@@ -133,7 +136,8 @@ def create_app(**overrides: Any) -> Application:
     health.init_app(app)
     document.init_app(app)
     _register(app, enabled)
-    access.open_to_all(app, "openapi.spec", *(name for name in app.view_functions if name.endswith("static")))
+    static.init_app(app)
+    access.open_to_all(app, "openapi.spec")
     if values["TRUSTED_PROXIES"]:
         hops = values["TRUSTED_PROXIES"]
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]

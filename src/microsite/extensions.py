@@ -33,9 +33,17 @@ class Base(DeclarativeBase):
     )
 
 
+class Logins(LoginManager):
+    """Flask-Login without its remember cookie: a session row lives as long as it is remembered."""
+
+    def _update_remember_cookie(self, response: Any) -> Any:
+        """Leave the session alone, which else is read for every static file, and makes it vary by cookie."""
+        return response
+
+
 db = SQLAlchemy(model_class=Base)
 migrate = Migrate()
-login_manager = LoginManager()
+login_manager = Logins()
 bcrypt = Bcrypt()
 mail = Mail()
 csrf = CSRFProtect()

@@ -132,7 +132,7 @@ def populate(client: Any, make_user: Callable[..., str]) -> dict[str, str]:
     ticket, item_id = urlsplit(opened["files"][0]["url"]).path.removeprefix("/l/t/").split("/i/")
     return {
         "file_id": file["id"], "link_id": link["id"], "room_id": room["id"], "key_id": key["id"],
-        "token": token, "ticket": ticket, "item_id": item_id, "username": "bob", "filename": "base.css", "name": "new.txt",
+        "token": token, "ticket": ticket, "item_id": item_id, "username": "bob", "filename": "base.css", "stamp": "0", "name": "new.txt",
     }  # fmt: skip
 
 

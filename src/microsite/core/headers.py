@@ -67,10 +67,7 @@ def add_headers(response: Response) -> Response:
             headers.add(name, value)
     if current_app.config["BASE_URL"].startswith("https:"):
         headers.setdefault("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
-    is_static = (request.endpoint or "").endswith("static")
-    if is_static and "v" not in request.args:  # nothing in its address says which version it is
-        headers["Cache-Control"] = "no-cache"
-    if "cache-control" not in present and not is_static:
+    if "cache-control" not in present:
         private = request.path.startswith("/api/") or current_user.is_authenticated
         headers["Cache-Control"] = "no-store" if private or response.status_code >= 400 else "no-cache"
     return response

@@ -1,4 +1,4 @@
-"""What every template may use: navigation, icons, times and sizes, and addresses of static files that never go stale."""
+"""What every template may use: navigation, icons, times and sizes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import re
 from datetime import datetime
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 from flask import Flask, current_app, request
@@ -27,8 +26,6 @@ def _icon_paths() -> dict[str, str]:
     return {name: drawing.strip() for name, drawing in found if name in wanted}
 
 
-IMPORTED = frozenset({"shell.js"})
-"""Modules that pages load and other modules import: by one address, or the browser would run them twice."""
 ICONS = frozenset(
     "arrow-left box-arrow-right chat-dots check2 clipboard clock cloud-upload download envelope exclamation-triangle "
     "eye file-earmark file-earmark-code file-earmark-image file-earmark-music file-earmark-pdf file-earmark-play "
@@ -53,7 +50,7 @@ def when(moment: datetime | None) -> Markup | str:
     """A time that the page's script shows in the reader's zone; exact in UTC without it."""
     if moment is None:
         return "never"
-    written = moment.isoformat()
+    written = moment.isoformat(timespec="seconds")
     exact = f"{written[:10]} {written[11:16]} UTC"
     return Markup(f'<time datetime="{written}" title="{exact}">{exact}</time>')  # noqa: S704 - digits only
 
@@ -100,26 +97,6 @@ def navigation() -> list[dict[str, Any]]:
     ]
 
 
-def _version_static(app: Flask) -> None:
-    stamps: dict[str, str] = {}
-    root = Path(app.static_folder or "")
-
-    def stamp(endpoint: str, values: dict[str, Any]) -> None:
-        name = values.get("filename")
-        if name is None or "v" in values or not endpoint.endswith("static") or name in IMPORTED:
-            return
-        if name not in stamps or app.debug:
-            file = root / name
-            stamps[name] = (
-                f"{file.stat().st_mtime_ns & 0xFFFFFFFF:x}"
-                if endpoint == "static" and file.is_file()
-                else __version__
-            )
-        values["v"] = stamps[name]
-
-    app.url_defaults(stamp)
-
-
 def _fixed_once(app: Flask) -> None:
     """Let templates work out an address only once where it stays while the site runs: static files, plain endpoints."""
     known: dict[tuple[str, str | None, str], str] = {}
@@ -138,8 +115,6 @@ def _fixed_once(app: Flask) -> None:
 
 def init_app(app: Flask) -> None:
     app.config.setdefault("ICONS", ICONS)
-    app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 0 if app.debug else 31_536_000
-    _version_static(app)
     _fixed_once(app)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters.update(

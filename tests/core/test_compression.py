@@ -1,0 +1,54 @@
+"""Pages and JSON are compressed; what members stored, parts and small answers pass as they are."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from typing import Any
+
+import pytest
+
+GZIP = {"Accept-Encoding": "gzip, deflate, br"}
+
+
+@pytest.mark.parametrize("path", ["/", "/auth/login", "/nowhere", "/api/v1/openapi.json"])
+def test_a_page_is_compressed_for_who_takes_it(client: Any, path: str) -> None:
+    plain, small = client.get(path), client.open(path, headers=GZIP)
+    assert "Content-Encoding" not in plain.headers
+    assert small.headers["Content-Encoding"] == "gzip"
+    assert small.status_code == plain.status_code
+    assert small.content_length == len(small.data) < len(plain.data)
+    assert abs(len(gzip.decompress(small.data)) - len(plain.data)) < 100
+    for answer in (plain, small):
+        assert "Accept-Encoding" in answer.headers["Vary"]
+    head = client.head(path, headers=GZIP)
+    assert head.headers["Content-Encoding"] == "gzip"
+    assert head.data == b""
+
+
+def test_a_refused_page_of_json_too(client: Any) -> None:
+    answer = client.get("/api/v1/me", headers=GZIP)
+    assert answer.status_code == 401
+    assert "Content-Encoding" not in answer.headers, "it is smaller than a packet"
+    assert answer.json["status"] == 401
+
+
+@pytest.mark.parametrize("name", ["page.html", "words.txt", "data.json", "drawing.svg"])
+def test_what_members_stored_passes_as_it_is(client: Any, make_key: Any, name: str) -> None:
+    anna, data = make_key("anna"), b"{}\n" * 2000
+    made = client.put(f"/api/v1/upload/{name}", data=data, headers=anna)
+    path = f"/api/v1/files/{made.json['id']}/content"
+    whole = client.get(path, headers=anna | GZIP)
+    part = client.get(path, headers=anna | GZIP | {"Range": "bytes=0-4999"})
+    assert (whole.status_code, whole.data) == (200, data)
+    assert (part.status_code, part.data) == (206, data[:5000])
+    for answer in (whole, part):
+        assert "Content-Encoding" not in answer.headers
+
+
+def test_the_length_tells_nothing_about_the_content(client: Any) -> None:
+    """The same page, compressed, has many lengths, so that nobody learns by length what it shares with a guess."""
+    answers = [client.get("/auth/login?next=/files/", headers=GZIP).data for _ in range(30)]
+    assert len({len(answer) for answer in answers}) > 10
+    pages = [zlib.decompress(answer, wbits=31) for answer in answers]
+    assert len({len(page) for page in pages}) <= 3, "what is padded is the coding, not the page"
