@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,6 +12,7 @@ from flask.testing import FlaskClient
 
 XHTML = "{http://www.w3.org/1999/xhtml}"
 LABELLED = {"input", "select", "textarea"}
+NAMELESS = {"div", "p", "pre", "span"}
 NO_LABEL = {"hidden", "submit", "button"}
 
 
@@ -57,6 +59,7 @@ def review(html: str, where: str) -> None:
             assert not foreign or tag == "a", (
                 f"{where}: <{tag}> names the foreign origin {foreign}; serve it from here"
             )
+    _review_meaning(elements, by_tag, where)
     assert "style" not in by_tag, f"{where}: move <style> into a style sheet"
     for script in by_tag.get("script", []):
         assert script.get("src"), f"{where}: move the inline script into a module"
@@ -66,6 +69,25 @@ def review(html: str, where: str) -> None:
             assert "csrf_token" in names, (
                 f"{where}: add {{{{ csrf() }}}} to the form that posts to {form.get('action')!r}"
             )
+
+
+def _review_meaning(elements: list[tuple[str, Any]], by_tag: dict[str, list[Any]], where: str) -> None:
+    """What readers of a page by voice and by program rely on."""
+    for time in by_tag.get("time", []):
+        exact = time.get("datetime") or ""
+        told = bool(exact) and bool("".join(time.itertext()).strip())
+        assert told, f"{where}: give <time> a moment and words, or leave it"
+        assert "." not in exact, f"{where}: seconds are exact enough in <time datetime={exact!r}>"
+    for tag, element in elements:
+        if tag in NAMELESS and element.get("role") is None:
+            assert element.get("aria-label") is None, f"{where}: give <{tag} aria-label> a role"
+    for section in by_tag.get("section", []):
+        headings = [
+            e for e in section.iter() if isinstance(e.tag, str) and re.fullmatch(XHTML + "h[1-6]", e.tag)
+        ]
+        assert headings or section.get("aria-label"), (
+            f"{where}: give <section class={section.get('class')!r}> a heading, or make it a <div>"
+        )
 
 
 class ReviewingClient(FlaskClient):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from flask import request
 from flask_bcrypt import Bcrypt
 from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
@@ -34,11 +35,12 @@ class Base(DeclarativeBase):
 
 
 class Logins(LoginManager):
-    """Flask-Login without its remember cookie: a session row lives as long as it is remembered."""
+    """Flask-Login, which reads the session of every request, except for static files: those do not vary by cookie."""
 
     def _update_remember_cookie(self, response: Any) -> Any:
-        """Leave the session alone, which else is read for every static file, and makes it vary by cookie."""
-        return response
+        if (request.endpoint or "").endswith("static"):
+            return response
+        return super()._update_remember_cookie(response)
 
 
 db = SQLAlchemy(model_class=Base)

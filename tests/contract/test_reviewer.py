@@ -44,6 +44,15 @@ PLANTED = {
     "no title": ("<title>A page</title>", "", "title"),
     "an empty title": ("<title>A page</title>", "<title> </title>", "title"),
     "a form without token": ('<input type="hidden" name="csrf_token" value="t">', "", "csrf"),
+    "an empty time": ("<p>", '<p><time datetime="2030-01-01"></time>', "moment and words"),
+    "a time of no moment": ("<p>", "<p><time>soon</time>", "moment and words"),
+    "a time with a fraction": (
+        "<p>",
+        '<p><time datetime="2030-01-01T00:00:00.123456Z">then</time>',
+        "seconds",
+    ),
+    "a name of what has no role": ("<p>", '<p aria-label="Words">', "a role"),
+    "a section without a heading": ("<p>", "<section><b>Words</b></section><p>", "a heading"),
     "HTML that is not strict": ("</h1>", "</h2>", "strict"),
 }
 

@@ -1,16 +1,16 @@
 """gzip for pages and JSON. Static files are compressed by `core.static`, what members stored never.
 
 A page holds secrets beside what its reader typed, and the length of a compressed page tells about both together
-(BREACH). So every answer gets a random number of bytes more, as in docs/decisions/0018.
+(BREACH). So every answer gets some bytes more that nobody can foretell: docs/decisions/0018.
 """
 
 from __future__ import annotations
 
-import secrets
+import hashlib
 from gzip import GzipFile
 from io import BytesIO
 
-from flask import Flask, Response, request
+from flask import Flask, Response, current_app, request
 
 COMPRESSIBLE = frozenset(
     "text/html text/css text/javascript application/javascript application/json application/problem+json "
@@ -20,7 +20,7 @@ LEAST = 1024
 """Bytes below which compressing gains nothing: the answer fits one packet anyway."""
 LEVEL = 5
 PADDING = 100
-"""Random bytes at most that are added to an answer."""
+"""Bytes at most that are added to an answer."""
 
 
 def accepts_gzip() -> bool:
@@ -28,9 +28,15 @@ def accepts_gzip() -> bool:
     return request.accept_encodings["gzip"] > 0
 
 
+def _padding(data: bytes) -> int:
+    """1 to PADDING, by a keyed digest: the same for the same answer, which may be asked for a thousand times."""
+    key = hashlib.sha256(b"length of answers " + current_app.config["SECRET_KEY"].encode()).digest()
+    return 1 + int.from_bytes(hashlib.blake2b(data, key=key, digest_size=8).digest()) % PADDING
+
+
 def _padded_gzip(data: bytes) -> bytes:
-    """`data` compressed, with a file name of random length in the head (RFC 1952), which every reader skips."""
-    name = "a" * (1 + secrets.randbelow(PADDING))
+    """`data` compressed, with a file name in the head (RFC 1952), which every reader skips, to hide the length."""
+    name = "a" * _padding(data)
     buffer = BytesIO()
     with GzipFile(name, "wb", LEVEL, buffer, mtime=0) as file:
         file.write(data)

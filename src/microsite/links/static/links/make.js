@@ -120,9 +120,10 @@ function show(share, made, url, sooner) {
   share.querySelector("[data-made-message]").value = message;
   share.querySelector("[data-made-mail]").href = `mailto:?subject=${encodeURIComponent(made.title || "A note for you")}&body=${encodeURIComponent(message)}`;
   share.querySelector("[data-made-often]").textContent = made.max_uses === 1 ? "Opens once" : `Opens ${often === "as often as you like" ? "as often as wanted" : often}`;
-  const time = share.querySelector("[data-made-end]");
-  time.dateTime = made.expires_at;
+  const time = Object.assign(document.createElement("time"), { dateTime: made.expires_at });
+  time.dataset.clock = "";
   time.textContent = new Date(made.expires_at).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+  share.querySelector("[data-made-end]").replaceChildren(time);
   share.querySelector("h1, h2").textContent = "Your link";
   share.querySelector("[data-made]").hidden = false;
   const dialog = share.closest("dialog");
