@@ -38,6 +38,8 @@ HELD_BYTES = 64 * 2**20
 WAITING_MAX = 2048
 """Connections without a thread; beyond it the oldest go."""
 WAITING_PER_IP = 128
+"""Beyond it the oldest of that IP address go, unless they came just now: an office comes back at once."""
+JUST_NOW_SECONDS = 2.0
 HEAD_SECONDS = 10.0
 BODY_SECONDS = 30.0
 SEND_SECONDS = 60.0
@@ -158,6 +160,7 @@ class Connection(TConn):
         self.wanted = 0
         self.held = 0
         self.drained = 0
+        self.since = 0.0
         self.deadline = 0.0
 
 
@@ -203,11 +206,13 @@ class CollectingWorker(ThreadWorker):
         if self.waiting_per_ip is None or ip is None:
             return
         if self.waiting_by_ip[ip] >= self.waiting_per_ip:
-            self._drop_oldest(ip)
+            self._drop_oldest(ip, time.monotonic() - JUST_NOW_SECONDS)
 
-    def _drop_oldest(self, ip: str | None = None) -> None:
-        """Drop who has waited longest, and is not being answered."""
+    def _drop_oldest(self, ip: str | None = None, before: float | None = None) -> None:
+        """Drop who has waited longest, since `before` at least, and is not being answered."""
         for connection in self.waiting:
+            if before is not None and connection.since > before:
+                return
             if not connection.sock.unsent and ip in (None, connection.ip):
                 self._drop(connection)
                 return
@@ -220,7 +225,8 @@ class CollectingWorker(ThreadWorker):
         seconds: float,
     ) -> None:
         connection.sock.setblocking(False)
-        connection.deadline = time.monotonic() + seconds
+        connection.since = time.monotonic()
+        connection.deadline = connection.since + seconds
         self.waiting[connection] = None
         self.waiting_by_ip[str(connection.ip)] += 1
         self.poller.register(connection.sock, events, partial(callback, connection))

@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,11 @@ def test_a_validator_takes_it(document: dict[str, Any], tmp_path: Path) -> None:
         [program("openapi-spec-validator"), str(place)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_application_of_a_process_says_the_same(make_app: Callable[..., Any]) -> None:
+    first, second = (make_app().test_client().get("/api/v1/openapi.json").json for _ in range(2))
+    assert first == second
 
 
 def test_every_address_of_the_api_is_listed_and_no_page(app: Any, document: dict[str, Any]) -> None:

@@ -186,3 +186,12 @@ def test_site_is_busy_while_another_holds_the_lock(
         finally:
             holder.close()
     assert names(app) == []
+
+
+def test_no_id_looks_like_an_option() -> None:
+    """`microsite revoke ID` took one in 64 for an option."""
+    from microsite.core.db import opaque_id
+
+    made = [opaque_id() for _ in range(2000)]
+    assert not [each for each in made if each.startswith("-")]
+    assert {len(each) for each in made} == {22}

@@ -100,6 +100,8 @@ def test_no_number_can_be_read_or_made_up(listing: Any, make_key: Any) -> None:
     others = {
         cursor[:place] + ("A" if cursor[place] != "A" else "B") + cursor[place + 1 :] for place in range(34)
     }
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    others |= {cursor[:-1] + letter for letter in letters if letter != cursor[-1]}
     for forged in (
         *others,
         cursor + "A",

@@ -63,8 +63,9 @@ class UTCDateTime(TypeDecorator[datetime]):
 
 
 def opaque_id() -> str:
-    """A public id: 128 random bits, URL-safe, 22 characters."""
-    return secrets.token_urlsafe(16)
+    """A public id: 128 random bits, URL-safe, 22 characters. It never looks like an option of a command."""
+    made = secrets.token_urlsafe(16)
+    return opaque_id() if made.startswith("-") else made
 
 
 def engine_options(url: str) -> dict[str, Any]:
@@ -143,8 +144,9 @@ def atomic(*, despite_get: str | None = None) -> Iterator[None]:
     """One write transaction: all of the block or nothing.
 
     Ends the open read first (loaded objects expire and are read anew), commits at the end, then runs what
-    `after_commit` collected. Raises NotSent while a form is only shown again, Unavailable when the database stays locked, StorageFull when its disk is full,
-    RuntimeError when nested or when a GET writes (`despite_get` gives the reason where no view can be marked).
+    `after_commit` collected. Raises NotSent while a form is only shown again, Unavailable when the database
+    stays locked, StorageFull when its disk is full, RuntimeError when nested or when a GET writes
+    (`despite_get` gives the reason where no view can be marked).
     """
     if in_transaction():
         raise RuntimeError("atomic() is not nested: services flush, the edge commits")

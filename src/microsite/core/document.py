@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -155,7 +156,11 @@ def init_app(app: Any) -> None:
 
 def _complete(app: Any, document: Fragment) -> Fragment:
     paths: Fragment = document["paths"]
-    schemas = app._ma_plugin.resolver  # registers the shapes that descriptions name
+
+    def resolve(schema: Any) -> Any:
+        """Register the shapes that a description names. The library writes into what it is given."""
+        return app._ma_plugin.resolver.resolve_schema_dict(deepcopy(schema))
+
     for rule in app.url_map.iter_rules():
         if rule.rule.endswith("/"):
             continue  # another spelling of an address that is listed
@@ -167,7 +172,7 @@ def _complete(app: Any, document: Fragment) -> Fragment:
                 paths.setdefault(path, {}).setdefault(method.lower(), _described_alone(app, rule, view))
             operation = paths.get(path, {}).get(method.lower())
             if operation is not None:
-                _Operation(app, rule, view, described, operation).complete(schemas.resolve_schema_dict)
+                _Operation(app, rule, view, described, operation).complete(resolve)
     components = document["components"] = app._ma_plugin.spec.components.to_dict()
     components["schemas"]["Problem"] = PROBLEM
     components["responses"] = {

@@ -68,6 +68,9 @@ class _Seal:
         try:
             sealed = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
             back, number = PLACE.unpack(self._cipher.decrypt(sealed, self._bound_to))
+            if base64.urlsafe_b64encode(sealed).decode().rstrip("=") != cursor:
+                # The last letter has bits that say nothing.
+                raise ValueError
         except (ValueError, binascii.Error, InvalidTag, struct.error):
             raise ValidationFailed({"cursor": ["This cursor is not one that this list gave out."]}) from None
         return Place(number, back)

@@ -36,7 +36,7 @@ ANONYMOUS_MAX = 3900
 """Bytes of a cookie that every browser takes."""
 RECENT = timedelta(minutes=15)
 SEEN_EVERY = timedelta(minutes=1)
-WITHOUT_SESSION = ("/static/", "/bootstrap/", "/healthz", "/readyz")
+WITHOUT_SESSION = ("/static/", "/healthz", "/readyz")
 
 
 class SessionRow(Base):
