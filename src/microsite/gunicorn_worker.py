@@ -229,8 +229,13 @@ class CollectingWorker(ThreadWorker):
         connection.deadline = connection.since + seconds
         self.waiting[connection] = None
         self.waiting_by_ip[str(connection.ip)] += 1
-        self.poller.register(connection.sock, events, partial(callback, connection))
+        self.poller.register(connection.sock, events, partial(self._ready, connection, callback))
         self._count(connection)
+
+    def _ready(self, connection: Connection, callback: Callable[[Connection, Any], None], sock: Any) -> None:
+        """Go on with a connection, unless it was dropped for another one that was ready at the same moment."""
+        if connection in self.waiting:
+            callback(connection, sock)
 
     def _forget(self, connection: Connection) -> None:
         """Let a connection wait no longer."""
