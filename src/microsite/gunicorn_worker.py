@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import re
 import selectors
 import socket
@@ -28,11 +27,11 @@ from typing import Any
 from gunicorn.http import errors
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from microsite.gunicorn_channel import READ_BYTES, Channel
+
 HEAD_BYTES = 32 * 2**10
 BODY_BYTES = 256 * 2**10
 """A body that announces no more than this is collected before a thread sees its request."""
-ANSWER_BYTES = 512 * 2**10
-"""What is left of an answer, up to this, is sent on without a thread."""
 HELD_BYTES = 64 * 2**20
 """Bytes of all requests and answers together that wait for the network."""
 WAITING_MAX = 2048
@@ -48,7 +47,6 @@ LINGER_BYTES = 4 * 2**20
 IDLE_SECONDS = 60.0
 """How long a thread waits for one more piece of a large body, or for the next piece to be taken."""
 DRAIN_SECONDS = 0.1
-READ_BYTES = 64 * 2**10
 ACCEPTS_AT_ONCE = 64
 
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,18})[ \t]*(?=\r\n)", re.IGNORECASE)
@@ -70,82 +68,6 @@ def announced_body(head: bytes) -> int | None:
     if _UNKNOWN_LENGTH.search(head) or len(lengths) > 1:
         return None
     return int(lengths[0]) if lengths else 0
-
-
-class Channel:
-    """The socket of a client, as gunicorn and the application see it.
-
-    Reading ends at `deadline` (a monotonic time in seconds; None for never) as if the client had
-    gone. Sending waits only when more than ANSWER_BYTES are left. `body_waits` says that the body
-    has not been collected, so that reading it may hold a thread.
-    """
-
-    def __init__(self, raw: socket.socket) -> None:
-        self.raw = raw
-        self.unsent = bytearray()
-        self.deadline: float | None = None
-        self.body_waits = False
-        self.is_api = False
-        self.taken_over = False
-
-    def recv(self, size: int) -> bytes:
-        if self.deadline is None:
-            return self.raw.recv(size)
-        left = self.deadline - time.monotonic()
-        if left <= 0:
-            return b""
-        before = self.raw.gettimeout()
-        self.raw.settimeout(left if before is None else min(before, left))
-        try:
-            return self.raw.recv(size)
-        except TimeoutError:
-            return b""
-        finally:
-            self.raw.settimeout(before)
-
-    def sendall(self, data: bytes | memoryview) -> None:
-        sent = 0 if self.unsent else self._send_now(data)
-        self.unsent += memoryview(data)[sent:]
-        if len(self.unsent) > ANSWER_BYTES:
-            self.flush()
-
-    def send(self, data: bytes) -> int:
-        self.sendall(data)
-        return len(data)
-
-    def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> None:
-        if count is None or count > ANSWER_BYTES:
-            self.flush()
-            self.raw.sendfile(file, offset, count)
-            return
-        while count and (block := os.pread(file.fileno(), count, offset)):
-            self.sendall(block)
-            offset += len(block)
-            count -= len(block)
-
-    def take_over(self) -> socket.socket:
-        """Give the socket to the application for good, as a WebSocket needs it."""
-        self.taken_over = True
-        return self.raw
-
-    def flush(self) -> None:
-        """Send what is left, waiting for the client."""
-        unsent, self.unsent = self.unsent, bytearray()
-        if unsent:
-            self.raw.sendall(unsent)
-
-    def _send_now(self, data: bytes | memoryview) -> int:
-        before = self.raw.gettimeout()
-        self.raw.settimeout(0)
-        try:
-            return self.raw.send(data)
-        except BlockingIOError:
-            return 0
-        finally:
-            self.raw.settimeout(before)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.raw, name)
 
 
 class Connection(TConn):
@@ -283,16 +205,11 @@ class CollectingWorker(ThreadWorker):
     # --- a request that arrives --------------------------------------------------------------------
 
     def _collect(self, connection: Connection, _sock: Any) -> None:
-        try:
-            data = connection.sock.raw.recv(READ_BYTES)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if not data:
+        data = connection.sock.receive()
+        if data:
+            self._take(connection, data)
+        elif data is not None:
             self._drop(connection)
-            return
-        self._take(connection, data)
 
     def _take(self, connection: Connection, data: bytes) -> None:
         """Add what has arrived, and hand the connection over when its request is whole."""
@@ -394,12 +311,9 @@ class CollectingWorker(ThreadWorker):
         self._wait(connection, selectors.EVENT_READ, self._drain, LINGER_SECONDS)
 
     def _drain(self, connection: Connection, _sock: Any) -> None:
-        try:
-            data = connection.sock.raw.recv(READ_BYTES)
-        except BlockingIOError:
+        data = connection.sock.receive()
+        if data is None:
             return
-        except OSError:
-            data = b""
         connection.drained += len(data)
         if not data or connection.drained > LINGER_BYTES:
             self._drop(connection)
