@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import requests
 from sqlalchemy import create_engine, text
+from sqlalchemy.pool import NullPool
 
 from microsite import __version__
 from tests.conftest import free_port, wait_for
@@ -154,7 +155,9 @@ def test_python_dash_m_is_microsite(machine: Machine) -> None:
 
 
 def test_a_platform_s_two_lines(machine: Machine, postgres: str) -> None:
-    with create_engine(f"{postgres}/postgres", isolation_level="AUTOCOMMIT").connect() as connection:
+    url = f"{postgres}/postgres"
+    engine = create_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+    with engine.connect() as connection:
         connection.execute(text("CREATE DATABASE platform"))
     port = free_port()
     platform = {
