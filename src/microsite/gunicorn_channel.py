@@ -16,7 +16,7 @@ class Channel:
     """A socket with a deadline for reading, and with room for what does not fit into its buffer.
 
     Reading ends at `deadline` (a monotonic time in seconds; None for never) as if the client had
-    gone. Sending waits only when more than ANSWER_BYTES are left. `body_waits` says that the body
+    gone, and then `cut_off` says so: what follows on the connection is not the next request. Sending waits only when more than ANSWER_BYTES are left. `body_waits` says that the body
     has not been collected, so that reading it may hold a thread.
     """
 
@@ -24,6 +24,7 @@ class Channel:
         self.raw = raw
         self.unsent = bytearray()
         self.deadline: float | None = None
+        self.cut_off = False
         self.body_waits = False
         self.is_api = False
         self.taken_over = False
@@ -33,12 +34,14 @@ class Channel:
             return self.raw.recv(size)
         left = self.deadline - time.monotonic()
         if left <= 0:
+            self.cut_off = True
             return b""
         before = self.raw.gettimeout()
         self.raw.settimeout(left if before is None else min(before, left))
         try:
             return self.raw.recv(size)
         except TimeoutError:
+            self.cut_off = True
             return b""
         finally:
             self.raw.settimeout(before)
@@ -78,10 +81,11 @@ class Channel:
         return self.raw
 
     def flush(self) -> None:
-        """Send what is left, waiting for the client."""
+        """Send what is left, waiting for the client as long as it takes a piece now and then."""
         unsent, self.unsent = self.unsent, bytearray()
-        if unsent:
-            self.raw.sendall(unsent)
+        left = memoryview(unsent)
+        while left:
+            left = left[self.raw.send(left[:READ_BYTES]) :]
 
     def _send_now(self, data: bytes | memoryview) -> int:
         before = self.raw.gettimeout()

@@ -42,7 +42,8 @@ _soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (_hard, _hard))  # open sockets and files are many here
 # A thread may need a connection, a file and a database connection at once.
 waiting_max = max(64, min(WAITING_MAX, _hard - 3 * threads - 200))
-# Never reached: connections that wait are dropped by the worker itself, the oldest first.
+# Connections that wait are dropped by the worker itself, the oldest first. This is for requests that
+# wait for a thread: beyond it new connections stay with the system.
 worker_connections = waiting_max + 16 * threads
 umask = 0o077
 forwarded_allow_ips = ""  # the application itself counts trusted proxies

@@ -12,6 +12,7 @@ This stands on names of gunicorn that are not public, so `pyproject.toml` pins g
 from __future__ import annotations
 
 import errno
+import ipaddress
 import json
 import re
 import selectors
@@ -50,6 +51,7 @@ DRAIN_SECONDS = 0.1
 ACCEPTS_AT_ONCE = 64
 
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,18})[ \t]*(?=\r\n)", re.IGNORECASE)
+_ANY_LENGTH = re.compile(rb"\r\ncontent-length[ \t]*:", re.IGNORECASE)
 _UNKNOWN_LENGTH = re.compile(rb"\r\n(?:transfer-encoding|expect)[ \t]*:", re.IGNORECASE)
 _SENTENCES = {
     400: "The request is not proper HTTP.",
@@ -64,10 +66,13 @@ _SENTENCES = {
 
 def announced_body(head: bytes) -> int | None:
     """Bytes of the body that a head announces; None where the application has to read to know."""
-    lengths = _LENGTH.findall(head)
-    if _UNKNOWN_LENGTH.search(head) or len(lengths) > 1:
+    if _UNKNOWN_LENGTH.search(head):
         return None
-    return int(lengths[0]) if lengths else 0
+    named = len(_ANY_LENGTH.findall(head))
+    lengths = _LENGTH.findall(head)
+    if named == 0:
+        return 0
+    return int(lengths[0]) if named == len(lengths) == 1 else None
 
 
 class Connection(TConn):
@@ -77,13 +82,23 @@ class Connection(TConn):
 
     def __init__(self, cfg: Any, raw: socket.socket, client: Any, server: Any) -> None:
         super().__init__(cfg, Channel(raw), client, server)
-        self.ip = client[0] if isinstance(client, tuple) else None
+        self.ip = _visitor(client[0]) if isinstance(client, tuple) else None
         self.received = bytearray()
         self.wanted = 0
         self.held = 0
         self.drained = 0
         self.since = 0.0
         self.deadline = 0.0
+
+
+def _visitor(ip: str) -> str:
+    """One word for one visitor: an IPv4 address, or the /64 of an IPv6 one."""
+    parsed = ipaddress.ip_address(ip.partition("%")[0])
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return ip
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return parsed.exploded[:19]
 
 
 class CollectingWorker(ThreadWorker):
@@ -112,10 +127,11 @@ class CollectingWorker(ThreadWorker):
             try:
                 raw, client = listener.accept()
             except OSError as error:
-                if error.errno in (errno.EMFILE, errno.ENFILE):
-                    self._drop_oldest()
-                elif error.errno not in (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK):
+                if error.errno in (errno.EBADF, errno.EINVAL, errno.ENOTSOCK):
                     raise
+                if error.errno not in (errno.EAGAIN, errno.ECONNABORTED):
+                    self.log.warning("A connection was not accepted: %s", error.strerror)
+                    self._drop_oldest()
                 return
             self.nr_conns += 1
             connection = Connection(self.cfg, raw, client, listener.getsockname())
@@ -131,13 +147,19 @@ class CollectingWorker(ThreadWorker):
             self._drop_oldest(ip, time.monotonic() - JUST_NOW_SECONDS)
 
     def _drop_oldest(self, ip: str | None = None, before: float | None = None) -> None:
-        """Drop who has waited longest, since `before` at least, and is not being answered."""
+        """Drop who has waited longest, since `before` at least; who is being answered, only where nobody else is."""
+        answered = None
         for connection in self.waiting:
             if before is not None and connection.since > before:
-                return
-            if not connection.sock.unsent and ip in (None, connection.ip):
+                break
+            if ip not in (None, connection.ip):
+                continue
+            if not connection.sock.unsent:
                 self._drop(connection)
                 return
+            answered = answered or connection
+        if answered is not None:
+            self._drop(answered)
 
     def _wait(
         self,
@@ -247,6 +269,7 @@ class CollectingWorker(ThreadWorker):
         """Give a connection to a thread. What was collected is all that its parser may read of the head."""
         self._forget(connection)
         connection.sock.deadline = 0.0
+        connection.sock.cut_off = False
         connection.data_ready = True
         connection.init()
         connection.parser.unreader.unread(bytes(connection.received))
@@ -265,6 +288,16 @@ class CollectingWorker(ThreadWorker):
 
     def finish_request(self, connection: Connection, future: Future[bool]) -> None:
         """Send the rest of the answer, then wait for the next request or close."""
+        try:
+            self._go_on(connection, future)
+        except Exception:
+            self.log.exception("A connection could not go on")
+            if connection in self.waiting:
+                self._forget(connection)
+            self.nr_conns -= 1
+            connection.close()
+
+    def _go_on(self, connection: Connection, future: Future[bool]) -> None:
         going_on = not future.cancelled() and future.exception() is None and future.result()
         if connection.sock.taken_over or connection.sock.fileno() < 0:
             self.nr_conns -= 1
@@ -326,9 +359,14 @@ class CollectingWorker(ThreadWorker):
         return bool(super().handle_request(request, connection))
 
     def _keepalive_after(self, connection: Connection, keepalive: bool) -> bool:
-        """Whether the connection can go on: not when the rest of a body would have to be waited for."""
-        if not keepalive:
+        """Whether the connection can go on: not when the rest of a body would have to be waited for.
+
+        Where a body was cut off by its deadline, what comes next is the rest of it, and no request.
+        """
+        if not keepalive or connection.sock.cut_off:
             return False
+        # So that the time-out of the next line is told as one, not as the client's end.
+        connection.sock.deadline = None
         return bool(connection.parser.finish_body(deadline=time.monotonic() + DRAIN_SECONDS))
 
     def handle_error(self, _request: Any, channel: Any, _client: Any, error: Exception) -> None:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
 import pytest
 import requests
+from gunicorn.config import Config
+from gunicorn.http.parser import RequestParser
 
+from microsite.gunicorn_channel import Channel
+from microsite.gunicorn_worker import CollectingWorker, announced_body
 from tests.conftest import Server
 from tests.servers.wire import Wire
 
@@ -99,9 +105,10 @@ def test_pages_answer_while_many_are_slow(
     assert in_time >= 19
 
 
-def test_pages_answer_while_many_do_not_read(shared_server: Server) -> None:
-    """Each asks for page after page through a tiny window, and reads none of them."""
-    head = b"GET /static/vendor/socket.io.esm.min.js HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+@pytest.mark.parametrize("name", ["socket.io.esm.min.js", "bootstrap-icons.svg"])
+def test_pages_answer_while_many_do_not_read(shared_server: Server, name: str) -> None:
+    """Each asks for a file again and again through a tiny window, and reads none of it; the second has 1.1 MB."""
+    head = f"GET /static/vendor/{name} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
     readers = []
     for number in range(COUNT):
         reader = socket.socket()
@@ -201,3 +208,78 @@ def test_an_office_that_comes_at_once_is_answered(shared_server: Server) -> None
     for wire in connections:
         wire.close()
     assert statuses == [200] * 300
+
+
+def test_what_comes_after_a_refused_body_is_no_request(shared_server: Server) -> None:
+    """The refusal came before the body, which stalls: the bytes that follow belong to it."""
+    with Wire(shared_server) as wire:
+        wire.head("PUT", "/api/v1/upload/a", {"Content-Length": "300000"})
+        assert wire.answer().status == 401
+        wire.socket.settimeout(10)
+        with contextlib.suppress(ConnectionError):
+            wire.send(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            assert wire.socket.recv(1000) == b""
+
+
+@pytest.fixture
+def pair_of_sockets() -> Iterator[tuple[Channel, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    yield Channel(ours), theirs
+    ours.close()
+    theirs.close()
+
+
+def test_the_rest_of_a_body_that_came_too_slowly_is_no_request(
+    pair_of_sockets: tuple[Channel, socket.socket],
+) -> None:
+    channel, client = pair_of_sockets
+    client.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 300000\r\n\r\n" + b"x" * 1000)
+    parser = RequestParser(Config(), channel, ("127.0.0.1", 1))
+    request = next(parser)
+    channel.deadline = time.monotonic()
+    while request.body.read(65536):
+        pass
+    client.sendall(b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n")
+    connection = SimpleNamespace(sock=channel, parser=parser)
+    assert not CollectingWorker._keepalive_after(None, connection, True)  # type: ignore[arg-type]
+
+
+def test_a_slow_reader_is_waited_for_piece_by_piece(
+    pair_of_sockets: tuple[Channel, socket.socket],
+) -> None:
+    """The time-out is for one piece, not for all that is left of a long answer."""
+    channel, client = pair_of_sockets
+    channel.settimeout(1)
+    data = bytes(range(256)) * 16_384
+    received = bytearray()
+
+    def read_slowly() -> None:
+        while piece := client.recv(256 * 2**10):
+            received.extend(piece)
+            time.sleep(0.15)
+
+    reader = threading.Thread(target=read_slowly)
+    reader.start()
+    channel.sendall(data)
+    channel.flush()
+    channel.shutdown(socket.SHUT_WR)
+    reader.join(20)
+    assert bytes(received) == data
+
+
+@pytest.mark.parametrize(
+    ("head", "body"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", 0),
+        (b"POST / HTTP/1.1\r\nContent-Length: 12\r\n\r\n", 12),
+        (b"POST / HTTP/1.1\r\ncontent-length:12 \r\nHost: a\r\n\r\n", 12),
+        (b"POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 12\r\n\r\n", None),
+        (b"POST / HTTP/1.1\r\nContent-Length: 9999999999999999999\r\n\r\n", None),
+        (b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", None),
+        (b"POST / HTTP/1.1\r\nContent-Length : 12\r\n\r\n", None),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n", None),
+        (b"POST / HTTP/1.1\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n", None),
+    ],
+)
+def test_what_a_head_announces(head: bytes, body: int | None) -> None:
+    assert announced_body(head) == body

@@ -144,6 +144,11 @@ def test_announced_attachments_hold_no_memory(
     assert memory(shared_server) - before < 10 * MIB
 
 
+def _open_connections(worker: psutil.Process, server: Server) -> int:
+    found = worker.net_connections("tcp")
+    return sum(each.status == "ESTABLISHED" and each.laddr.port == server.port for each in found)
+
+
 def test_coming_back_again_and_again_holds_nothing(shared_server: Server, raw: Callable[..., Raw]) -> None:
     """Threads are told by the operating system: one that sleeps for a socket outlives it."""
     assert shared_server.process is not None
@@ -160,7 +165,7 @@ def test_coming_back_again_and_again_holds_nothing(shared_server: Server, raw: C
     # The pool may have filled up meanwhile: 128 threads, and a few of the house.
     wait_for(lambda: worker.num_threads() < max(threads, 128) + 20, 20, "the end of their threads")
     wait_for(
-        lambda: sum(c.status == "ESTABLISHED" for c in worker.net_connections("tcp")) == 0,
+        lambda: not _open_connections(worker, shared_server),
         20,
         "the end of their connections",
     )
@@ -177,6 +182,28 @@ def test_handshakes_that_are_none_hold_nothing(shared_server: Server) -> None:
         each = Raw(shared_server, **headers)
         assert each.status == 400
         each.close()
+
+
+def test_messages_that_are_too_long_give_their_slots_back(
+    shared_server: Server, raw: Callable[..., Raw]
+) -> None:
+    """The thread that waits for a message is told of the end, whenever the one that reads gives up."""
+    for number in range(60):
+        hostile = raw(source=f"127.0.1.{1 + number % 50}")
+        assert hostile.status == 101
+        with contextlib.suppress(OSError):
+            hostile.send("x" * 9000)
+        assert hostile.is_closed()
+    assert raw(source="127.0.2.9").status == 101
+
+
+@pytest.mark.parametrize("extension", ["permessage-deflate; server_max_window_bits=abc", "x; y="])
+def test_extensions_are_left_out(shared_server: Server, raw: Callable[..., Raw], extension: str) -> None:
+    before = shared_server.out.read_text()
+    hostile = raw(**{"Sec-WebSocket-Extensions": extension})
+    assert hostile.status == 101
+    hostile.close()
+    assert "Traceback" not in shared_server.out.read_text()[len(before) :]
 
 
 def test_a_stranger_who_says_nothing_is_sent_away(raw: Callable[..., Raw]) -> None:

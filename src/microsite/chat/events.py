@@ -36,6 +36,7 @@ def connect(auth: Any = None) -> None:
         join_room(user_room(user.id))
         emit("heads", queries.heads(user))
     except DomainError as refused:
+        live().connections.pop(_sid(), None)
         raise Refused(refused.detail) from None
     finally:
         db.session.rollback()

@@ -37,7 +37,8 @@ LOOK_SECONDS = 0.5
 SWEEP_SECONDS = 2.0
 SLOT = "microsite.slot"
 WEBSOCKET = "microsite.websocket"
-"""Where the environ of a socket has its slot and its transport."""
+HEARD = "microsite.heard"
+"""Where the environ of a socket has its slot, its transport, and that a message of it is being handled."""
 
 
 @dataclass(frozen=True)
@@ -110,9 +111,9 @@ class Live:
                 self._ping()
                 self._drop_idle_and_slow()
                 if time.monotonic() - swept >= SWEEP_SECONDS:
+                    swept = time.monotonic()
                     with self.app.app_context():
                         self.sweep()
-                    swept = time.monotonic()
             except Exception:
                 self.app.logger.exception("the sweep of sockets goes on after an error")
 
@@ -164,9 +165,11 @@ class Live:
             sid: self.idle_since.get(sid, moment) for sid in list(engine.sockets) if sid not in joined
         }
         for sid, connected in list(engine.sockets.items()):
+            environ = socketio.server.environ.get(sid, {})
             idle = moment - self.idle_since.get(sid, moment)
-            if connected.queue.qsize() > QUEUE_MAX or idle > JOIN_SECONDS:
-                websocket = socketio.server.environ.get(sid, {}).get(WEBSOCKET)
+            patience = JOIN_SECONDS if HEARD not in environ else IDLE_SECONDS
+            if connected.queue.qsize() > QUEUE_MAX or idle > patience:
+                websocket = environ.get(WEBSOCKET)
                 connected.close(wait=False, abort=True)
                 if websocket is not None:
                     websocket.break_off()

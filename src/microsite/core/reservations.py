@@ -54,11 +54,13 @@ class Reservation:
 
         Raises QuotaExceeded, StorageFull.
         """
+        owner_id, quota = self.allowance.owner_id, self.allowance.quota
+        before = self.reservations.by_owner[owner_id]
         used = self.allowance.used()
         release()
-        owner_id, quota = self.allowance.owner_id, self.allowance.quota
         with self.reservations.lock:
-            taken = used + self.reservations.by_owner[owner_id]
+            # An upload that ended since `before` may be in neither number, so the larger one counts.
+            taken = used + max(before, self.reservations.by_owner[owner_id])
             size = min(most or least, max(least, quota - taken))
             if taken + size > quota:
                 raise QuotaExceeded(quota, taken - self.total, self.total + size)

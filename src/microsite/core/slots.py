@@ -116,9 +116,14 @@ def slots() -> Slots:
     return found
 
 
+def visitor() -> Holder:
+    """The visitor's IP address, whoever it is; needs no session."""
+    return Holder("stranger", address_key(client_address()))
+
+
 def present_holder() -> Holder:
     """Whom this request is counted for: the member, or the visitor's IP address. Holds no connection afterwards."""
-    holder = Holder("stranger", address_key(client_address()))
+    holder = visitor()
     if current_user.is_authenticated:
         holder = Holder("member", current_user.id)
     release()

@@ -28,6 +28,7 @@ from wsproto.utilities import LocalProtocolError
 from microsite.core.exceptions import DomainError
 from microsite.core.hosts import host_accepted
 from microsite.core.realtime import (
+    HEARD,
     IDLE_SECONDS,
     MESSAGE_BYTES,
     NAMESPACE,
@@ -95,7 +96,23 @@ class WholeSends:
 
 
 class BoundedWebSocket(simple_websocket.Server):
-    """Reads no further while the messages that came are not handled yet, so that a flood waits at the sender."""
+    """Reads no further while the messages that came are not handled yet, so that a flood waits at the sender.
+
+    When reading ends, for whatever reason, whoever waits for a message is told.
+    """
+
+    def _thread(self) -> None:
+        try:
+            super()._thread()
+        except Exception as error:
+            _logger.info("reading a socket ended: %s", type(error).__name__)
+        finally:
+            self.end()
+
+    def end(self) -> None:
+        """Let neither thread of this socket wait any longer."""
+        self.connected = False
+        self.event.set()
 
     def _handle_events(self) -> bool:
         going = bool(super()._handle_events())
@@ -115,7 +132,10 @@ class HardenedWebSocket(SimpleWebSocketWSGI):
                 for name in ("gunicorn.socket", "werkzeug.socket")
                 if name in environ
             }
-            self.ws = BoundedWebSocket(environ | wrapped, max_message_size=STRANGER_BYTES)
+            plain = environ | wrapped
+            # No compression: what a few bytes become would be in memory before its size is looked at.
+            plain.pop("HTTP_SEC_WEBSOCKET_EXTENSIONS", None)
+            self.ws = BoundedWebSocket(plain, max_message_size=STRANGER_BYTES)
             environ[WEBSOCKET] = self
             try:
                 self.app(self)
@@ -143,6 +163,7 @@ class HardenedWebSocket(SimpleWebSocketWSGI):
 
     def break_off(self) -> None:
         """End the connection, whatever the peer goes on sending or does not read."""
+        self.ws.end()
         with contextlib.suppress(OSError):
             self.ws.sock.shutdown(socket.SHUT_RDWR)
 
@@ -254,6 +275,8 @@ def strict_messages(app: Flask) -> Callable[[str, Any], None]:
     server = socketio.server
 
     def handle(eio_sid: str, data: Any) -> None:
+        environ = server.environ.get(eio_sid, {})
+        environ[HEARD] = True
         try:
             server._handle_eio_message(eio_sid, data)
         except MalformedPacket as error:
@@ -263,6 +286,8 @@ def strict_messages(app: Flask) -> Callable[[str, Any], None]:
         else:
             if server.manager.sid_from_eio_sid(eio_sid, NAMESPACE) is not None:
                 return
+        finally:
+            environ.pop(HEARD, None)
         connection = server.eio.sockets.get(eio_sid)
         if connection is not None:
             connection.close(wait=False)

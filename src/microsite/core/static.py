@@ -23,8 +23,11 @@ from werkzeug.security import safe_join
 
 from microsite.core.access import public
 from microsite.core.compression import COMPRESSIBLE, LEAST, accepts_gzip
+from microsite.core.slots import take_slot, visitor
 
 YEAR = "public, max-age=31536000, immutable"
+SMALL = 256 * 2**10
+"""Bytes that the server sends on without a thread; a longer answer takes a slot."""
 LARGEST = 4 * 2**20
 """Bytes of the largest file that is compressed; its compressed bytes stay in memory."""
 
@@ -100,6 +103,10 @@ class StaticFiles:
         response.headers["Cache-Control"] = YEAR if kept else "no-cache"
         length = response.content_length
         response.make_conditional(request, accept_ranges=True, complete_length=length)
+        if (response.content_length or 0) > SMALL:
+            # Whoever does not read it holds a thread.
+            response.call_on_close(take_slot(visitor()).release)
+            response.direct_passthrough = False
         return response
 
 
