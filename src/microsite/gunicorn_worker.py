@@ -53,6 +53,12 @@ ACCEPTS_AT_ONCE = 64
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,18})[ \t]*(?=\r\n)", re.IGNORECASE)
 _ANY_LENGTH = re.compile(rb"\r\ncontent-length[ \t]*:", re.IGNORECASE)
 _UNKNOWN_LENGTH = re.compile(rb"\r\n(?:transfer-encoding|expect)[ \t]*:", re.IGNORECASE)
+_PAGE = """<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><title>{title}</title></head>
+<body><h1>{title}</h1><p>{sentence}</p></body>
+</html>
+"""
 _SENTENCES = {
     400: "The request is not proper HTTP.",
     408: "The request did not arrive in time.",
@@ -399,7 +405,7 @@ def refusal(status: int, *, is_api: bool) -> bytes:
         problem = {"type": "about:blank", "title": title, "status": status, "detail": sentence, "code": code}
         body, media_type = json.dumps(problem), "application/problem+json"
     else:
-        body, media_type = f"{sentence}\n", "text/plain; charset=utf-8"
+        body, media_type = _PAGE.format(title=title, sentence=sentence), "text/html; charset=utf-8"
     lines = (
         f"HTTP/1.1 {status} {title}",
         "Connection: close",

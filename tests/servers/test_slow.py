@@ -162,7 +162,7 @@ def _answers(wire: Wire, count: int) -> int:
 
 @pytest.mark.parametrize(
     ("path", "media_type"),
-    [("/api/v1/", "application/problem+json"), ("/files/", "text/plain; charset=utf-8")],
+    [("/api/v1/", "application/problem+json"), ("/files/", "text/html; charset=utf-8")],
 )
 def test_an_address_that_is_too_long(shared_server: Server, path: str, media_type: str) -> None:
     answer = requests.get(f"{shared_server.url}{path}{'a' * 9000}", timeout=10)
