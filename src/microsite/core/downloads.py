@@ -28,11 +28,10 @@ from microsite.core.db import release
 from microsite.core.exceptions import NotFound, PreconditionFailed
 from microsite.core.names import clean_name
 from microsite.core.sharing import Watched
-from microsite.core.slots import Holder, Slot, take_slot
+from microsite.core.slots import SMALL, Holder, Slot, take_slot
 from microsite.core.storage import storage
 
 BLOCK = 256 * 2**10
-SMALL = BLOCK
 WATCH_SECONDS = 2.0
 SANDBOX = "sandbox; default-src 'none'; frame-ancestors 'none'"
 INLINE_TYPES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "text/plain"})

@@ -25,6 +25,8 @@ from microsite.core.throttle import address_key
 
 Kind = Literal["member", "link", "stranger"]
 RETRY_SECONDS = 5
+SMALL = 256 * 2**10
+"""Bytes of an answer that the server sends on without a thread; a longer one takes a slot."""
 
 
 @dataclass(frozen=True)

@@ -23,11 +23,9 @@ from werkzeug.security import safe_join
 
 from microsite.core.access import public
 from microsite.core.compression import COMPRESSIBLE, LEAST, accepts_gzip
-from microsite.core.slots import take_slot, visitor
+from microsite.core.slots import SMALL, take_slot, visitor
 
 YEAR = "public, max-age=31536000, immutable"
-SMALL = 256 * 2**10
-"""Bytes that the server sends on without a thread; a longer answer takes a slot."""
 LARGEST = 4 * 2**20
 """Bytes of the largest file that is compressed; its compressed bytes stay in memory."""
 
